@@ -1,0 +1,69 @@
+#!lua
+--[[
+  adjust-stock: add units to a product, or take free ones out of its sale.
+  KEYS[1] epoch     string  the fence
+  KEYS[2] products  hash    counters and terms of sale
+  KEYS[3] holds     hash    hold id -> record
+  KEYS[4] expiry    zset    hold id by expires_at in ms
+  KEYS[5] buyers    hash    product:customer -> units
+  KEYS[6] journal   stream  what PostgreSQL does not have yet
+  KEYS[7] idem      string  delta|journal entry
+  ARGV[1] epoch
+  ARGV[2] product
+  ARGV[3] delta        units, may be negative
+  ARGV[4] key          idempotency key
+  ARGV[5] reason
+  ARGV[6] idem_ttl_ms
+  Returns { status, ... }
+  Status, first match wins: fenced | key_reused | replayed | not_found | backlog | stock_in_use | adjusted
+    replayed      journal entry ('' once it is committed)
+    backlog       dead holds are still being taken back: ask again
+    stock_in_use  available
+    adjusted      journal entry, adjustment as JSON
+  Journal: the adjustment
+]]
+-- @include fence
+-- @include clock
+-- @include dead-holds
+-- @include orders
+local keys = {
+  epoch = KEYS[1], products = KEYS[2], holds = KEYS[3], expiry = KEYS[4], buyers = KEYS[5], journal = KEYS[6], idem = KEYS[7],
+}
+local epoch, product, delta, key, reason, idem_ttl_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
+local MAX_DEAD_HOLDS = 250 -- a step stays under 2 ms
+
+if fenced(keys.epoch, epoch) then
+  return { 'fenced' }
+end
+local result = redis.call('GET', keys.idem)
+if result then
+  local known, entry = string.match(result, '^([^|]*)|(.*)$')
+  if tonumber(known) ~= delta then
+    return { 'key_reused' }
+  end
+  return { 'replayed', outstanding(keys.journal, entry) }
+end
+local now = clock_ms()
+local stock = find_stock(keys.products, product)
+if not stock then
+  return { 'not_found' }
+elseif stock.available + delta < 0 then
+  take_dead_holds(keys, now, MAX_DEAD_HOLDS)
+end
+local refused = stock.available + delta < 0
+if not refused then
+  adjust_total(keys.products, product, delta)
+end
+
+drop_dead_holds(keys)
+save_buyers(keys.buyers)
+save_stock(keys.products)
+if refused then
+  return dead_are_more and { 'backlog' } or { 'stock_in_use', stock.available }
+end
+local json = cjson.encode({
+  product = product, delta = int(delta), idempotency_key = key, reason = reason, created_at_ms = int(now),
+})
+local entry = redis.call('XADD', keys.journal, '*', 'order', '', 'payments', '', 'adjustment', json)
+redis.call('SET', keys.idem, int(delta) .. '|' .. entry, 'PX', idem_ttl_ms)
+return { 'adjusted', entry, json }

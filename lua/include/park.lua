@@ -1,0 +1,27 @@
+-- @include parked
+-- Parking of a payment whose order does not exist yet.
+
+-- What is known of a payment that is parked already, as answer_seen() reads it, or nil.
+local function find_parked(keys, payment)
+  local value = redis.call('HGET', keys.parked_payments, payment.key)
+  if not value then
+    return nil
+  end
+  local parked = cjson.decode(value)
+  return seen_record(parked, 'parked', parked.entry)
+end
+
+-- Parks a payment. A success that pays for a live hold keeps this hold from expiring.
+local function park(keys, id, payment, hold, expires_at_ms, now, park_ttl_ms)
+  local payments_json = cjson.encode({ payment_record(id, payment, 'parked', 'parked', '') })
+  payment.seq = int(redis.call('HLEN', keys.parked_payments))
+  payment.entry = redis.call('XADD', keys.journal, '*', 'order', '', 'payments', payments_json)
+  redis.call('HSET', keys.parked_payments, payment.key, cjson.encode(payment))
+  redis.call('ZADD', keys.parked, 'NX', int(now + park_ttl_ms), id)
+  local pays = hold and payment.status == 'success'
+    and not differs(payment.amount, int(amount_of(hold.items))) and not differs(payment.currency, hold.currency)
+  if pays and redis.call('ZREM', keys.expiry, id) == 1 then
+    redis.call('ZADD', keys.prepaid, int(expires_at_ms), id)
+  end
+  return { 'parked', payment.entry, '', payments_json }
+end

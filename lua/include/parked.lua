@@ -1,0 +1,36 @@
+-- @include payments
+-- Payments that came before their order: parked:<id> is a hash, idempotency key -> payment as JSON, `seq` their order of arrival.
+
+-- The parked payments of an order, first come first.
+local function parked_payments(parked_key)
+  local payments = {}
+  for i, value in ipairs(redis.call('HVALS', parked_key)) do
+    payments[i] = cjson.decode(value)
+  end
+  table.sort(payments, function(a, b) return tonumber(a.seq) < tonumber(b.seq) end)
+  return payments
+end
+
+local function drop_parked(keys, id)
+  redis.call('DEL', keys.parked_payments)
+  redis.call('ZREM', keys.parked, id)
+end
+
+-- Journals what becomes of parked payments whose order can never come: money back for a success, nothing for a failure.
+-- Returns the journal entry's id and the payments as JSON; '' and '' where nothing was parked.
+local function give_up_parked(keys, id, reason)
+  local records = {}
+  for i, payment in ipairs(parked_payments(keys.parked_payments)) do
+    if payment.status == 'success' then
+      records[i] = payment_record(id, payment, 'refund_due', 'parked', reason)
+    else
+      records[i] = payment_record(id, payment, 'ignored', 'parked', '')
+    end
+  end
+  if #records == 0 then
+    return '', ''
+  end
+  local payments_json = cjson.encode(records)
+  drop_parked(keys, id)
+  return redis.call('XADD', keys.journal, '*', 'order', '', 'payments', payments_json), payments_json
+end

@@ -1,0 +1,36 @@
+#!lua flags=allow-oom
+--[[
+  load-order: bring back an order that Redis has forgotten, with the payments it has seen. Its units are counted already.
+  KEYS[1] epoch      string  the fence
+  KEYS[2] deadlines  zset    unpaid order id by pay_by in ms
+  KEYS[3] order      hash    the order
+  ARGV[1] epoch
+  ARGV[2] id
+  ARGV[3] field_count  number of the arguments that are the order's fields
+  ARGV[4] fields...    field, value, ... of the order; then key, status|amount|currency|first_outcome| of each payment
+  Returns { status }
+  Status, first match wins: fenced | known | loaded
+]]
+-- @include fence
+-- @include orders
+local keys = { epoch = KEYS[1], deadlines = KEYS[2], order = KEYS[3] }
+local epoch, id, field_count, FIRST_FIELD = ARGV[1], ARGV[2], tonumber(ARGV[3]), 4
+
+if fenced(keys.epoch, epoch) then
+  return { 'fenced' }
+elseif redis.call('EXISTS', keys.order) == 1 then
+  return { 'known' }
+end
+for at = FIRST_FIELD, FIRST_FIELD + field_count - 1, 2 do
+  redis.call('HSET', keys.order, ARGV[at], ARGV[at + 1])
+end
+for at = FIRST_FIELD + field_count, #ARGV, 2 do
+  redis.call('HSET', keys.order, 'payment:' .. ARGV[at], ARGV[at + 1])
+end
+local order = find_order(keys.order)
+if is_pending(order) then
+  redis.call('ZADD', keys.deadlines, order.pay_by_ms, id)
+else
+  redis.call('PEXPIRE', keys.order, FINAL_ORDER_TTL_MS)
+end
+return { 'loaded' }

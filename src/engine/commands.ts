@@ -1,0 +1,317 @@
+import type { Redis } from 'ioredis'
+import { UnavailableError } from '../errors.ts'
+import type { Fence } from './fence.ts'
+import type { IdKey, Keys, ShardKey } from './keys.ts'
+import { loadScript, runScript } from './scripts.ts'
+
+/**
+ * What every script answers, status first. The header of lua/<name>.lua says what each part means; a test compares
+ * the headers with SIGNATURES.
+ */
+export type Replies = {
+  'place-holds': ['fenced'] | ['done', ...PlaceReply[]]
+  'release-hold':
+    | ['fenced' | 'already_used' | 'not_found' | 'expired']
+    | ['already_released' | 'released', entry_id: string, payments: string]
+  'extend-hold':
+    | ['fenced' | 'already_used' | 'released' | 'not_found' | 'expired' | 'extension_limit']
+    | ['extended', record: string, expires_at_ms: number]
+  'read-hold':
+    | ['fenced' | 'released' | 'not_found' | 'expired']
+    | ['already_used', order: string]
+    | ['live', record: string, expires_at_ms: number]
+  'create-order':
+    | ['fenced' | 'key_reused' | 'already_used' | 'released' | 'not_found' | 'expired']
+    | ['replayed' | 'created', entry_id: string, order: string, payments: string]
+  'cancel-order':
+    | ['fenced' | 'unknown_order' | 'not_pending']
+    | ['cancelled', entry_id: string, order: string]
+  'read-order': ['fenced' | 'unknown_order'] | ['found', order: string]
+  'apply-payment':
+    | ['fenced' | 'key_reused' | 'unknown_order' | 'backlog']
+    | ['duplicate', first_outcome: string, entry_id: string, order: string]
+    | ['parked', entry_id: string, order: '', payments: string]
+    | [
+        'applied' | 'ignored' | 'refund_due',
+        entry_id: string,
+        order: string,
+        payments: string,
+        reason: string,
+      ]
+  'expire-holds': ['fenced'] | ['done', count: number, late_ms: number, prepaid_ids: string[]]
+  'expire-orders': ['fenced'] | ['done', ...Array<[entry_id: string, order: string]>]
+  'settle-parked': ['fenced' | 'not_due' | 'postponed'] | ['settled', entry_id: string, payments: string]
+  'adjust-stock':
+    | ['fenced' | 'key_reused' | 'not_found' | 'backlog']
+    | ['replayed', entry_id: string]
+    | ['stock_in_use', available: number]
+    | ['adjusted', entry_id: string, adjustment: string]
+  'load-product': ['fenced' | 'updated' | 'loaded']
+  'load-order': ['fenced' | 'known' | 'loaded']
+  'load-parked': ['fenced' | 'loaded']
+  'read-products': ['fenced'] | ['done', now_ms: number, ...Array<Array<string | null>>]
+}
+
+export type PlaceReply =
+  | ['key_reused' | 'backlog']
+  | ['replayed' | 'placed', id: string, expires_at_ms: number, record: string]
+  | [
+      (
+        | 'not_found'
+        | 'sale_paused'
+        | 'sale_not_started'
+        | 'sale_ended'
+        | 'currency_mismatch'
+        | 'customer_required'
+      ),
+      product: string,
+    ]
+  | ['limit_exceeded', product: string, limit: number]
+  | [
+      'insufficient_stock',
+      product: string,
+      reason: 'sold_out' | 'all_held' | 'too_many',
+      available: number,
+      retry_after_ms: number,
+    ]
+
+export type ScriptName = keyof Replies
+
+/** Keys and arguments in their order; `…...` stands last and for any number. */
+export const SIGNATURES = {
+  'place-holds': {
+    keys: ['epoch', 'products', 'holds', 'expiry', 'prepaid', 'deadlines', 'buyers', 'idem...'],
+    args: ['epoch', 'shard', 'default_ttl_ms', 'idem_ttl_ms', 'requests...'],
+    statuses: ['fenced', 'done'],
+  },
+  'release-hold': {
+    keys: [
+      'epoch',
+      'products',
+      'holds',
+      'expiry',
+      'prepaid',
+      'buyers',
+      'journal',
+      'parked',
+      'order',
+      'released',
+      'parked_payments',
+    ],
+    args: ['epoch', 'id'],
+    statuses: ['fenced', 'already_used', 'already_released', 'not_found', 'expired', 'released'],
+  },
+  'extend-hold': {
+    keys: ['epoch', 'holds', 'expiry', 'prepaid', 'order', 'released'],
+    args: ['epoch', 'id'],
+    statuses: ['fenced', 'already_used', 'released', 'not_found', 'expired', 'extension_limit', 'extended'],
+  },
+  'read-hold': {
+    keys: ['epoch', 'holds', 'expiry', 'prepaid', 'order', 'released'],
+    args: ['epoch', 'id'],
+    statuses: ['fenced', 'already_used', 'released', 'not_found', 'expired', 'live'],
+  },
+  'create-order': {
+    keys: [
+      'epoch',
+      'products',
+      'holds',
+      'expiry',
+      'prepaid',
+      'deadlines',
+      'buyers',
+      'journal',
+      'parked',
+      'order',
+      'released',
+      'parked_payments',
+      'idem',
+    ],
+    args: ['epoch', 'id', 'pay_ttl_ms', 'fingerprint', 'idem_ttl_ms'],
+    statuses: [
+      'fenced',
+      'key_reused',
+      'replayed',
+      'already_used',
+      'released',
+      'not_found',
+      'expired',
+      'created',
+    ],
+  },
+  'cancel-order': {
+    keys: ['epoch', 'products', 'deadlines', 'buyers', 'journal', 'order'],
+    args: ['epoch', 'id'],
+    statuses: ['fenced', 'unknown_order', 'not_pending', 'cancelled'],
+  },
+  'read-order': {
+    keys: ['epoch', 'order'],
+    args: ['epoch', 'id'],
+    statuses: ['fenced', 'unknown_order', 'found'],
+  },
+  'apply-payment': {
+    keys: [
+      'epoch',
+      'products',
+      'holds',
+      'expiry',
+      'prepaid',
+      'deadlines',
+      'buyers',
+      'journal',
+      'parked',
+      'order',
+      'released',
+      'parked_payments',
+      'payment',
+    ],
+    args: [
+      'epoch',
+      'id',
+      'may_park',
+      'park_ttl_ms',
+      'key_ttl_ms',
+      'key',
+      'payment_status',
+      'amount',
+      'currency',
+      'method',
+      'transaction',
+    ],
+    statuses: [
+      'fenced',
+      'key_reused',
+      'duplicate',
+      'unknown_order',
+      'backlog',
+      'parked',
+      'applied',
+      'ignored',
+      'refund_due',
+    ],
+  },
+  'expire-holds': {
+    keys: ['epoch', 'products', 'holds', 'expiry', 'prepaid', 'buyers'],
+    args: ['epoch', 'limit'],
+    statuses: ['fenced', 'done'],
+  },
+  'expire-orders': {
+    keys: ['epoch', 'products', 'deadlines', 'buyers', 'journal', 'order...'],
+    args: ['epoch', 'ids...'],
+    statuses: ['fenced', 'done'],
+  },
+  'settle-parked': {
+    keys: ['epoch', 'holds', 'journal', 'parked', 'parked_payments'],
+    args: ['epoch', 'id', 'park_ttl_ms'],
+    statuses: ['fenced', 'not_due', 'postponed', 'settled'],
+  },
+  'adjust-stock': {
+    keys: ['epoch', 'products', 'holds', 'expiry', 'buyers', 'journal', 'idem'],
+    args: ['epoch', 'product', 'delta', 'key', 'reason', 'idem_ttl_ms'],
+    statuses: ['fenced', 'key_reused', 'replayed', 'not_found', 'backlog', 'stock_in_use', 'adjusted'],
+  },
+  'load-product': {
+    keys: ['epoch', 'products'],
+    args: ['epoch', 'product', 'total', 'pending', 'sold', 'terms...'],
+    statuses: ['fenced', 'updated', 'loaded'],
+  },
+  'load-order': {
+    keys: ['epoch', 'deadlines', 'order'],
+    args: ['epoch', 'id', 'field_count', 'fields...'],
+    statuses: ['fenced', 'known', 'loaded'],
+  },
+  'load-parked': {
+    keys: ['epoch', 'parked', 'parked_payments'],
+    args: ['epoch', 'id', 'key', 'payment', 'deadline_ms'],
+    statuses: ['fenced', 'loaded'],
+  },
+  'read-products': {
+    keys: ['epoch', 'products'],
+    args: ['epoch', 'product...'],
+    statuses: ['fenced', 'done'],
+  },
+} as const satisfies {
+  [Name in ScriptName]: {
+    keys: readonly string[]
+    args: readonly string[]
+    statuses: ReadonlyArray<Replies[Name][0]>
+  }
+}
+
+type ArgName<Name extends ScriptName> = Exclude<
+  (typeof SIGNATURES)[Name]['args'][number],
+  'epoch' | `${string}...`
+>
+
+/** `id` names the keys of one hold or order; `keys` and `rest` follow what the signature names. */
+export type Call<Name extends ScriptName> = {
+  args: Record<ArgName<Name>, string | number>
+  id?: string
+  keys?: string[]
+  rest?: Array<string | number>
+}
+
+type Open<Reply> = Reply extends ['fenced']
+  ? never
+  : Reply extends [infer Status, ...infer Rest]
+    ? [Exclude<Status, 'fenced'>, ...Rest]
+    : never
+
+export type Run = <Name extends ScriptName>(
+  name: Name,
+  shard: number,
+  call: Call<Name>,
+) => Promise<Open<Replies[Name]>>
+
+const ID_KEYS: readonly string[] = ['order', 'released', 'parked_payments'] satisfies IdKey[]
+const GIVEN_KEYS: readonly string[] = ['idem', 'payment', 'idem...', 'order...']
+
+/**
+ * The one way to run a script: with the epoch of its shard, its keys and arguments in the signature's order.
+ * Rejects with UnavailableError where the step can not be trusted to have happened: no connection, no reply in time, the
+ * shard fenced (which also closes the fence here), or a broken invariant, which `on_alarm` hears of.
+ */
+export function createRun(options: {
+  redis: Redis
+  keys: Keys
+  fence: Fence
+  on_alarm: (message: string) => void
+}): Run {
+  const { redis, keys, fence, on_alarm } = options
+  const scripts = new Map(Object.keys(SIGNATURES).map((name) => [name, loadScript(name)]))
+  return async (name, shard, call) => {
+    const script = scripts.get(name)
+    if (!script) throw new Error(`there is no script ${name}`)
+    const signature: { keys: readonly string[]; args: readonly string[] } = SIGNATURES[name]
+    const epoch = fence.epoch(shard)
+    const key_texts: string[] = []
+    for (const key of signature.keys) {
+      if (GIVEN_KEYS.includes(key)) continue
+      key_texts.push(
+        ID_KEYS.includes(key)
+          ? keys.id(shard, key as IdKey, call.id as string)
+          : keys.shard(shard, key as ShardKey),
+      )
+    }
+    const args: Record<string, string | number> = { ...call.args, epoch }
+    const arg_texts = signature.args.filter((arg) => !arg.endsWith('...')).map((arg) => args[arg] as string)
+    let reply: unknown[]
+    try {
+      reply = await runScript(
+        redis,
+        script,
+        [...key_texts, ...(call.keys ?? [])],
+        [...arg_texts, ...(call.rest ?? [])],
+      )
+    } catch (error) {
+      const message = `${name}: ${(error as Error).message}`
+      if (/BROKEN|WRONGTYPE|ERR user_script/.test(message)) on_alarm(message)
+      throw new UnavailableError('unavailable', message, { cause: error })
+    }
+    if (reply[0] === 'fenced') {
+      fence.close(shard, 'Redis has another epoch or none')
+      throw new UnavailableError('recovering', `${name}: shard ${shard} is fenced`)
+    }
+    return reply as Open<Replies[typeof name]>
+  }
+}

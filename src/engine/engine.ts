@@ -1,0 +1,74 @@
+import type { Redis } from 'ioredis'
+import { createRun } from './commands.ts'
+import { createFence, type Fence } from './fence.ts'
+import { createHolds } from './holds.ts'
+import { createJournal } from './journal.ts'
+import { createKeys } from './keys.ts'
+import { createOrders } from './orders.ts'
+import { createPayments } from './payments.ts'
+import { createProducts } from './products.ts'
+
+/** Holds taken back in one step of the sweeper: a step stays under 2 ms. */
+const MAX_DEAD_HOLDS = 250
+
+export type EngineOptions = {
+  redis: Redis
+  /** Number of shards, at most 4096. */
+  shards: number
+  hold_ttl_ms: number
+  order_ttl_ms: number
+  /** What all keys begin with. */
+  prefix?: string
+  /** Hears why a shard was closed. */
+  on_close?: (shard: number, reason: string) => void
+  /** Hears of broken invariants. */
+  on_alarm?: (message: string) => void
+}
+
+export type Engine = ReturnType<typeof createEngine>
+
+/**
+ * The engine: one method a transition, each of them one script and so one indivisible step of one shard. It knows
+ * neither HTTP nor PostgreSQL. Every method rejects with UnavailableError when Redis can not be trusted to have done
+ * what was asked; all other refusals are answers.
+ */
+export function createEngine(options: EngineOptions) {
+  const { redis, shards, hold_ttl_ms, order_ttl_ms } = options
+  const keys = createKeys(options.prefix ?? 'hf')
+  const fence: Fence = createFence(options.on_close ?? (() => {}))
+  const run = createRun({ redis, keys, fence, on_alarm: options.on_alarm ?? (() => {}) })
+  const shard_by_product = new Map<number, number>()
+  let longest_hold_ttl_ms = hold_ttl_ms
+
+  const shardOfProduct = (product_id: number) => shard_by_product.get(product_id) ?? product_id % shards
+  const products = createProducts({ run, keys, shards, shardOfProduct })
+  return {
+    shards,
+    hold_ttl_ms,
+    keys,
+    redis,
+    fence,
+    shardOfProduct,
+    ...createHolds({ run, keys, shards, shardOfProduct, hold_ttl_ms }),
+    ...createOrders({ redis, run, keys, order_ttl_ms }),
+    ...createPayments({ redis, run, keys, longestHoldTtlMs: () => longest_hold_ttl_ms }),
+    ...products,
+    journal: createJournal({ redis, keys }),
+
+    /** Tells in which shard a product lives and how long its holds last, before it is used. */
+    knowProduct(product_id: number, shard: number, product_hold_ttl_ms: number | null): void {
+      shard_by_product.set(product_id, shard)
+      longest_hold_ttl_ms = Math.max(longest_hold_ttl_ms, product_hold_ttl_ms ?? 0)
+    },
+
+    /** Gives back the units of dead holds, a bounded number of them, and names paid holds that are due to become orders. */
+    async expireHolds(
+      shard: number,
+    ): Promise<{ count: number; late_ms: number; prepaid_ids: string[]; are_more: boolean }> {
+      const [, count, late_ms, prepaid_ids] = await run('expire-holds', shard, {
+        args: { limit: MAX_DEAD_HOLDS },
+      })
+      return { count, late_ms, prepaid_ids, are_more: count === MAX_DEAD_HOLDS }
+    },
+  }
+}

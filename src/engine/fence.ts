@@ -1,0 +1,37 @@
+import { UnavailableError } from '../errors.ts'
+
+/**
+ * The epochs in which this process believes, one a shard. A shard without one is closed: its Redis cannot be trusted, and
+ * every step on it is refused with `recovering` until the recovery opens it again.
+ */
+export type Fence = ReturnType<typeof createFence>
+
+export function createFence(on_close: (shard: number, reason: string) => void) {
+  const epochs = new Map<number, number>()
+  const reasons = new Map<number, string>()
+  return {
+    /** The epoch of an open shard. Throws UnavailableError. */
+    epoch(shard: number): number {
+      const epoch = epochs.get(shard)
+      if (epoch === undefined) {
+        throw new UnavailableError(
+          'recovering',
+          `shard ${shard} is closed: ${reasons.get(shard) ?? 'not opened yet'}`,
+        )
+      }
+      return epoch
+    },
+    open(shard: number, epoch: number): void {
+      epochs.set(shard, epoch)
+      reasons.delete(shard)
+    },
+    close(shard: number, reason: string): void {
+      if (!epochs.delete(shard)) return
+      reasons.set(shard, reason)
+      on_close(shard, reason)
+    },
+    isOpen: (shard: number) => epochs.has(shard),
+    /** Why shards are closed, by shard. */
+    reasons: () => new Map(reasons),
+  }
+}

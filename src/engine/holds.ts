@@ -1,0 +1,180 @@
+import { gather } from '../gather.ts'
+import type { PlaceReply, Run } from './commands.ts'
+import { randomPart, shardOfId, shardText } from './ids.ts'
+import type { Keys } from './keys.ts'
+import { type Entry, type Hold, type Order, parseHold, parseOrder, parsePayments } from './records.ts'
+
+/** A place-holds call of this size takes Redis about a millisecond. */
+const MAX_BATCH = 128
+const MAX_IN_FLIGHT = 1
+const MAX_WAITING = 20_000
+/** Each try takes 250 dead holds back, so 400,000 of them may stand before a buyer. */
+const MAX_BACKLOG_TRIES = 1_600
+export const IDEM_TTL_MS = 24 * 3600 * 1000
+
+export type Idem = { scope: string; key: string; fingerprint: string }
+export type HoldRequest = {
+  items: Array<{ product_id: number; qty: number }>
+  customer_id: string | null
+  idem: Idem | null
+}
+
+export type PlaceHold =
+  | { status: 'placed' | 'replayed'; hold: Hold }
+  | { status: 'key_reused' | 'not_in_one_shard' }
+  | {
+      status:
+        | 'product_not_found'
+        | 'sale_paused'
+        | 'sale_not_started'
+        | 'sale_ended'
+        | 'currency_mismatch'
+        | 'customer_required'
+      product_id: number
+    }
+  | { status: 'limit_exceeded'; product_id: number; limit: number }
+  | {
+      status: 'insufficient_stock'
+      product_id: number
+      reason: 'sold_out' | 'all_held' | 'too_many'
+      available: number
+      retry_after_ms: number
+    }
+
+/** What is left of a hold that is not live. */
+export type HoldGone = 'released' | 'expired' | 'not_found'
+
+function answerPlace(reply: PlaceReply): PlaceHold {
+  switch (reply[0]) {
+    case 'placed':
+    case 'replayed':
+      return { status: reply[0], hold: parseHold(reply[1], reply[3], reply[2]) }
+    case 'limit_exceeded':
+      return { status: reply[0], product_id: Number(reply[1]), limit: reply[2] }
+    case 'insufficient_stock':
+      return {
+        status: reply[0],
+        product_id: Number(reply[1]),
+        reason: reply[2],
+        available: reply[3],
+        retry_after_ms: reply[4],
+      }
+    case 'not_found':
+      return { status: 'product_not_found', product_id: Number(reply[1]) }
+    case 'key_reused':
+      return { status: 'key_reused' }
+    case 'backlog':
+      throw new Error('a backlog is asked again, never answered')
+    default:
+      return { status: reply[0], product_id: Number(reply[1]) }
+  }
+}
+
+/** Two lines of one product become one, before anything is checked. */
+function mergeItems(items: HoldRequest['items']): HoldRequest['items'] {
+  if (items.length === 1) return items
+  const qty_by_product = new Map<number, number>()
+  for (const { product_id, qty } of items) {
+    qty_by_product.set(product_id, (qty_by_product.get(product_id) ?? 0) + qty)
+  }
+  return [...qty_by_product].map(([product_id, qty]) => ({ product_id, qty }))
+}
+
+/** Holds: placed in batches, a batch being one indivisible step of one shard. */
+export function createHolds(options: {
+  run: Run
+  keys: Keys
+  shards: number
+  shardOfProduct: (product_id: number) => number
+  hold_ttl_ms: number
+}) {
+  const { run, keys, shards, shardOfProduct, hold_ttl_ms } = options
+
+  async function placeBatch(shard: number, requests: HoldRequest[]): Promise<PlaceReply[]> {
+    const idem_keys: string[] = []
+    const rest: Array<string | number> = []
+    for (const { items, customer_id, idem } of requests) {
+      if (idem) idem_keys.push(keys.idem(shard, idem.scope, idem.key))
+      rest.push(
+        randomPart(),
+        idem ? idem_keys.length : 0,
+        idem?.fingerprint ?? '',
+        customer_id ?? '',
+        items.length,
+      )
+      for (const { product_id, qty } of items) rest.push(product_id, qty)
+    }
+    const args = { shard: shardText(shard), default_ttl_ms: hold_ttl_ms, idem_ttl_ms: IDEM_TTL_MS }
+    const [, ...replies] = await run('place-holds', shard, { args, keys: idem_keys, rest })
+    return replies
+  }
+
+  const gathers = Array.from({ length: shards }, (_, shard) =>
+    gather<HoldRequest, PlaceReply>({
+      run: (requests) => placeBatch(shard, requests),
+      max_batch: MAX_BATCH,
+      max_in_flight: MAX_IN_FLIGHT,
+      max_waiting: MAX_WAITING,
+    }),
+  )
+
+  return {
+    /** Places a hold: all of its items or none. Rejects with UnavailableError when nothing can be promised. */
+    async placeHold(request: HoldRequest): Promise<PlaceHold> {
+      const items = mergeItems(request.items)
+      const [shard, ...others] = new Set(items.map(({ product_id }) => shardOfProduct(product_id)))
+      const gathered = gathers[shard ?? -1]
+      if (others.length > 0 || !gathered) return { status: 'not_in_one_shard' }
+      for (let tries = 0; tries < MAX_BACKLOG_TRIES; tries += 1) {
+        const reply = await gathered.add({ ...request, items })
+        if (reply[0] !== 'backlog') return answerPlace(reply)
+      }
+      throw new Error('dead holds do not come to an end')
+    },
+
+    /** Ends a hold; its units are free at once. `entry` carries parked payments that are due for refund now. */
+    async releaseHold(
+      id: string,
+    ): Promise<
+      | { status: 'released'; entry: Entry | null }
+      | { status: 'already_released'; entry_id: string }
+      | { status: 'already_used' | HoldGone }
+    > {
+      const shard = shardOfId(id)
+      const reply = await run('release-hold', shard, { args: { id }, id })
+      switch (reply[0]) {
+        case 'released': {
+          const payments = parsePayments(reply[2])
+          const entry = { shard, entry_id: reply[1], order: null, payments, adjustment: null }
+          return { status: 'released', entry: reply[1] === '' ? null : entry }
+        }
+        case 'already_released':
+          return { status: 'already_released', entry_id: reply[1] }
+        default:
+          return { status: reply[0] }
+      }
+    },
+
+    /** Lets a live hold end one full TTL from now, at most three TTLs after it was placed. */
+    async extendHold(
+      id: string,
+    ): Promise<
+      { status: 'extended'; hold: Hold } | { status: 'already_used' | 'extension_limit' | HoldGone }
+    > {
+      const reply = await run('extend-hold', shardOfId(id), { args: { id }, id })
+      if (reply[0] === 'extended') return { status: 'extended', hold: parseHold(id, reply[1], reply[2]) }
+      return { status: reply[0] }
+    },
+
+    async readHold(
+      id: string,
+    ): Promise<
+      { status: 'live'; hold: Hold } | { status: 'already_used'; order: Order } | { status: HoldGone }
+    > {
+      const reply = await run('read-hold', shardOfId(id), { args: { id }, id })
+      if (reply[0] === 'live') return { status: 'live', hold: parseHold(id, reply[1], reply[2]) }
+      if (reply[0] === 'already_used') return { status: 'already_used', order: parseOrder(reply[1]) }
+      return { status: reply[0] }
+    },
+  }
+}

@@ -1,0 +1,39 @@
+import { randomBytes } from 'node:crypto'
+
+/**
+ * An id is 16 characters with 96 random bits, the hold's first `expires_at` in ms as 11 hex digits by the Redis clock, and
+ * the shard in hex. A hold and the order made from it share one id: outside they are `hld_<id>` and `ord_<id>`.
+ * So an id alone finds its shard, and one that is past its time and not there has expired, which nobody had to remember.
+ */
+const ID = /^[A-Za-z0-9_-]{16}[0-9a-f]{11}(0|[1-9a-f][0-9a-f]{0,2})$/
+const SHARD_AT = 27
+const RANDOM_BYTES = 12
+const POOL_BYTES = RANDOM_BYTES * 256
+
+let pool = Buffer.alloc(0)
+let pool_at = 0
+
+/** 96 random bits as 16 URL-safe characters, drawn from a pool because one call to the system a hold is slow. */
+export function randomPart(): string {
+  if (pool_at === pool.length) {
+    pool = randomBytes(POOL_BYTES)
+    pool_at = 0
+  }
+  pool_at += RANDOM_BYTES
+  return pool.toString('base64url', pool_at - RANDOM_BYTES, pool_at)
+}
+
+export const shardText = (shard: number) => shard.toString(16)
+export const holdId = (id: string) => `hld_${id}`
+export const orderId = (id: string) => `ord_${id}`
+
+/** The id inside `hld_…` or `ord_…`, or undefined where the text has not that shape. */
+export function parseId(prefix: 'hld_' | 'ord_', text: string): string | undefined {
+  const id = text.slice(prefix.length)
+  return text.startsWith(prefix) && ID.test(id) ? id : undefined
+}
+
+/** The shard that an id names. It may be one that this installation does not have. */
+export function shardOfId(id: string): number {
+  return Number.parseInt(id.slice(SHARD_AT), 16)
+}

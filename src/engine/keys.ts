@@ -1,0 +1,32 @@
+/**
+ * Every Redis key of Holdfast. Nothing else builds one.
+ * The hash tag `{shard}` puts all keys of a shard into one slot of a Redis Cluster.
+ */
+export type ShardKey =
+  | 'epoch'
+  | 'products'
+  | 'holds'
+  | 'expiry'
+  | 'prepaid'
+  | 'deadlines'
+  | 'buyers'
+  | 'journal'
+  | 'parked'
+
+/** Keys of one hold, which share its id with the order that may come from it. */
+export type IdKey = 'order' | 'released' | 'parked_payments'
+
+export type Keys = ReturnType<typeof createKeys>
+
+/** @param prefix what all keys begin with, so that several installations can share a Redis */
+export function createKeys(prefix: string) {
+  const of = (shard: number, rest: string) => `${prefix}:{${shard}}:${rest}`
+  return {
+    shard: (shard: number, key: ShardKey) => of(shard, key),
+    id: (shard: number, key: IdKey, id: string) => of(shard, `${key}:${id}`),
+    /** The result of a keyed request. `scope` says of which kind, and whose. */
+    idem: (shard: number, scope: string, key: string) => of(shard, `idem:${scope}:${key}`),
+    /** The order that a payment's idempotency key was used for. */
+    payment: (shard: number, key: string) => of(shard, `payment:${key}`),
+  }
+}

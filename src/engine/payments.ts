@@ -1,0 +1,138 @@
+import type { Redis } from 'ioredis'
+import type { Run } from './commands.ts'
+import { IDEM_TTL_MS } from './holds.ts'
+import { shardOfId } from './ids.ts'
+import type { Keys } from './keys.ts'
+import {
+  type Entry,
+  type Order,
+  type Payment,
+  type PaymentOutcome,
+  parseOrder,
+  parsePayments,
+} from './records.ts'
+import { ask } from './redis.ts'
+
+/** Parked payments looked at in one sweep of a shard. */
+const MAX_PARKED = 100
+/** Each try takes 250 dead holds back. */
+const MAX_BACKLOG_TRIES = 1_600
+/** A parked payment whose hold nobody knows waits for three of the longest hold TTLs and this. */
+const PARK_SLACK_MS = 10_000
+const PARK_TTLS = 3
+
+/** A payment as its sender states it. */
+export type PaymentNotice = Pick<
+  Payment,
+  'idempotency_key' | 'order_id' | 'status' | 'amount' | 'currency' | 'payment_method' | 'transaction_id'
+>
+
+export type ApplyPayment =
+  | { status: PaymentOutcome; reason: string | null; order: Order | null; entry: Entry }
+  /** `entry_id` is that of the first delivery's journal entry while PostgreSQL may not have it, else ''. */
+  | { status: 'duplicate'; first_outcome: PaymentOutcome; order: Order | null; entry_id: string }
+  | { status: 'key_reused' | 'unknown_order' }
+
+/** Payments: each has one effect, however often and in whatever order it is delivered. */
+export function createPayments(options: {
+  redis: Redis
+  run: Run
+  keys: Keys
+  longestHoldTtlMs: () => number
+}) {
+  const { redis, run, keys, longestHoldTtlMs } = options
+  const parkTtlMs = () => PARK_TTLS * longestHoldTtlMs() + PARK_SLACK_MS
+
+  return {
+    /**
+     * Applies a payment to its order, or parks it until the order comes. `unknown_order` asks the caller to look into
+     * PostgreSQL: load the order from there, or call again with `may_park` where PostgreSQL does not know it either.
+     */
+    async applyPayment(notice: PaymentNotice, may_park: boolean): Promise<ApplyPayment> {
+      const id = notice.order_id
+      const shard = shardOfId(id)
+      const call = {
+        args: {
+          id,
+          may_park: may_park ? 1 : 0,
+          park_ttl_ms: parkTtlMs(),
+          key_ttl_ms: IDEM_TTL_MS,
+          key: notice.idempotency_key,
+          payment_status: notice.status,
+          amount: notice.amount ?? '',
+          currency: notice.currency ?? '',
+          method: notice.payment_method ?? '',
+          transaction: notice.transaction_id ?? '',
+        },
+        id,
+        keys: [keys.payment(shard, notice.idempotency_key)],
+      }
+      for (let tries = 0; tries < MAX_BACKLOG_TRIES; tries += 1) {
+        const reply = await run('apply-payment', shard, call)
+        switch (reply[0]) {
+          case 'backlog':
+            continue
+          case 'key_reused':
+          case 'unknown_order':
+            return { status: reply[0] }
+          case 'duplicate':
+            return {
+              status: 'duplicate',
+              first_outcome: reply[1] as PaymentOutcome,
+              order: reply[3] === '' ? null : parseOrder(reply[3]),
+              entry_id: reply[2],
+            }
+          default: {
+            const order = reply[2] === '' ? null : parseOrder(reply[2])
+            const payments = parsePayments(reply[3])
+            // Only a payment that was applied changed its order; the journal carries the order then.
+            const changed = reply[0] === 'applied' ? order : null
+            const entry = { shard, entry_id: reply[1], order: changed, payments, adjustment: null }
+            return { status: reply[0], reason: payments[0]?.reason ?? null, order, entry }
+          }
+        }
+      }
+      throw new Error('dead holds do not come to an end')
+    },
+
+    /** Gives up on parked payments whose order can never come, a bounded number of them. */
+    async settleParked(shard: number): Promise<Entry[]> {
+      const entries: Entry[] = []
+      const ids = await ask('parked', redis.zrange(keys.shard(shard, 'parked'), '0', `${MAX_PARKED - 1}`))
+      for (const id of ids) {
+        const reply = await run('settle-parked', shard, { args: { id, park_ttl_ms: parkTtlMs() }, id })
+        if (reply[0] === 'not_due') break
+        if (reply[0] === 'settled') {
+          const payments = parsePayments(reply[2])
+          entries.push({ shard, entry_id: reply[1], order: null, payments, adjustment: null })
+        }
+      }
+      return entries
+    },
+
+    /** Brings back a parked payment that Redis has forgotten. `seq` keeps the order of arrival. */
+    async loadParked(shard: number, payment: Payment, seq: number): Promise<void> {
+      const id = payment.order_id
+      const record = {
+        key: payment.idempotency_key,
+        status: payment.status,
+        amount: payment.amount === null ? '' : String(payment.amount),
+        currency: payment.currency ?? '',
+        method: payment.payment_method ?? '',
+        transaction: payment.transaction_id ?? '',
+        created_at_ms: String(payment.created_at_ms),
+        seq: String(seq),
+        entry: '',
+      }
+      await run('load-parked', shard, {
+        args: {
+          id,
+          key: payment.idempotency_key,
+          payment: JSON.stringify(record),
+          deadline_ms: payment.created_at_ms + parkTtlMs(),
+        },
+        id,
+      })
+    },
+  }
+}

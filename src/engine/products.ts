@@ -1,0 +1,152 @@
+import { gather } from '../gather.ts'
+import type { Run } from './commands.ts'
+import { IDEM_TTL_MS } from './holds.ts'
+import type { Keys } from './keys.ts'
+import { type Entry, parseAdjustment } from './records.ts'
+
+/** Each product costs Redis some 5 µs. */
+const MAX_BATCH = 256
+const MAX_IN_FLIGHT = 1
+const MAX_WAITING = 20_000
+const MAX_BACKLOG_TRIES = 1_600
+
+/** The terms of sale of a product. Times are ms since 1970, `hold_ttl_ms` null means the installation's default. */
+export type Terms = {
+  name: string
+  unit_amount: number
+  currency: string
+  hold_ttl_ms: number | null
+  starts_at_ms: number | null
+  ends_at_ms: number | null
+  paused: boolean
+  max_per_hold: number | null
+  max_per_customer: number | null
+}
+
+export type Stock = { total: number; available: number; held: number; pending: number; sold: number }
+export type ProductState = 'available' | 'all_held' | 'sold_out' | 'not_started' | 'ended' | 'paused'
+export type Product = { id: number; terms: Terms; stock: Stock; state: ProductState }
+
+export type AdjustStock =
+  | { status: 'adjusted'; entry: Entry }
+  | { status: 'replayed'; entry_id: string }
+  | { status: 'stock_in_use'; available: number }
+  | { status: 'key_reused' | 'not_found' }
+
+const numberOrNull = (text: string | null | undefined) => (text ? Number(text) : null)
+
+/** The first that applies of paused, not_started, ended; then what the stock says. */
+export function stateOf(terms: Terms, stock: Stock, now_ms: number): ProductState {
+  if (terms.paused) return 'paused'
+  if (terms.starts_at_ms !== null && now_ms < terms.starts_at_ms) return 'not_started'
+  if (terms.ends_at_ms !== null && now_ms >= terms.ends_at_ms) return 'ended'
+  if (stock.available > 0) return 'available'
+  return stock.held + stock.pending > 0 ? 'all_held' : 'sold_out'
+}
+
+/** Reads the fields in the order in which lua/read-products.lua returns them. */
+function parseProduct(id: number, fields: Array<string | null>, now_ms: number): Product | undefined {
+  const [name, unit_amount, currency, hold_ttl_ms, starts_at_ms, ends_at_ms, paused, ...numbers] = fields
+  const [max_per_hold, max_per_customer, available, held, pending, sold, total] = numbers
+  if (typeof name !== 'string' || typeof currency !== 'string') return undefined
+  const terms = {
+    name,
+    unit_amount: Number(unit_amount),
+    currency,
+    hold_ttl_ms: numberOrNull(hold_ttl_ms),
+    starts_at_ms: numberOrNull(starts_at_ms),
+    ends_at_ms: numberOrNull(ends_at_ms),
+    paused: paused === '1',
+    max_per_hold: numberOrNull(max_per_hold),
+    max_per_customer: numberOrNull(max_per_customer),
+  }
+  const stock = {
+    total: Number(total),
+    available: Number(available),
+    held: Number(held),
+    pending: Number(pending),
+    sold: Number(sold),
+  }
+  return { id, terms, stock, state: stateOf(terms, stock, now_ms) }
+}
+
+/** Products: their terms and counters, read in batches. */
+export function createProducts(options: {
+  run: Run
+  keys: Keys
+  shards: number
+  shardOfProduct: (product_id: number) => number
+}) {
+  const { run, keys, shards, shardOfProduct } = options
+
+  async function readBatch(shard: number, product_ids: number[]): Promise<Array<Product | undefined>> {
+    const unique = [...new Set(product_ids)]
+    const [, now_ms, ...found] = await run('read-products', shard, { args: {}, rest: unique })
+    const products = new Map(unique.map((id, at) => [id, parseProduct(id, found[at] ?? [], now_ms)]))
+    return product_ids.map((id) => products.get(id))
+  }
+
+  const gathers = Array.from({ length: shards }, (_, shard) =>
+    gather<number, Product | undefined>({
+      run: (product_ids) => readBatch(shard, product_ids),
+      max_batch: MAX_BATCH,
+      max_in_flight: MAX_IN_FLIGHT,
+      max_waiting: MAX_WAITING,
+    }),
+  )
+
+  return {
+    /** A product with its counters at this moment, or undefined where Redis does not know it. */
+    readProduct(product_id: number): Promise<Product | undefined> {
+      const gathered = gathers[shardOfProduct(product_id)]
+      return gathered ? gathered.add(product_id) : Promise.resolve(undefined)
+    },
+
+    /** Sets a product's terms; its counters too where the shard does not know it yet. */
+    async loadProduct(
+      shard: number,
+      product_id: number,
+      terms: Terms,
+      committed: { total: number; pending: number; sold: number },
+    ): Promise<void> {
+      const rest = Object.entries(terms).flatMap(([term, value]) => [
+        term,
+        typeof value === 'boolean' ? Number(value) : (value ?? ''),
+      ])
+      await run('load-product', shard, { args: { product: product_id, ...committed }, rest })
+    },
+
+    /** Adds `delta` units, or takes free ones out of the sale; once for each idempotency key. */
+    async adjustStock(
+      product_id: number,
+      delta: number,
+      key: string,
+      reason: string | null,
+    ): Promise<AdjustStock> {
+      const shard = shardOfProduct(product_id)
+      const call = {
+        args: { product: product_id, delta, key, reason: reason ?? '', idem_ttl_ms: IDEM_TTL_MS },
+        keys: [keys.idem(shard, `stock:${product_id}`, key)],
+      }
+      for (let tries = 0; tries < MAX_BACKLOG_TRIES; tries += 1) {
+        const reply = await run('adjust-stock', shard, call)
+        switch (reply[0]) {
+          case 'backlog':
+            continue
+          case 'adjusted': {
+            const adjustment = parseAdjustment(reply[2])
+            const entry = { shard, entry_id: reply[1], order: null, payments: [], adjustment }
+            return { status: 'adjusted', entry }
+          }
+          case 'replayed':
+            return { status: 'replayed', entry_id: reply[1] }
+          case 'stock_in_use':
+            return { status: 'stock_in_use', available: reply[1] }
+          default:
+            return { status: reply[0] }
+        }
+      }
+      throw new Error('dead holds do not come to an end')
+    },
+  }
+}

@@ -1,0 +1,179 @@
+/** What the scripts store and return, as values. Times are ms since 1970 by the Redis clock, amounts are minor units. */
+
+export type Item = { product_id: number; qty: number; unit_amount: number }
+
+export type Hold = {
+  id: string
+  items: Item[]
+  amount: number
+  currency: string
+  customer_id: string | null
+  created_at_ms: number
+  expires_at_ms: number
+}
+
+export type Order = {
+  id: string
+  /** Raised by one with every transition; the higher one is the newer one, in whatever order they arrive. */
+  version: number
+  payment_status: 'pending' | 'paid' | 'failed'
+  order_status: 'pre-payment' | 'confirmed' | 'cancelled'
+  cancel_reason: 'payment_failed' | 'payment_timeout' | 'requested' | null
+  items: Item[]
+  amount: number
+  currency: string
+  customer_id: string | null
+  created_at_ms: number
+  pay_by_ms: number
+  hold_created_at_ms: number
+  hold_expires_at_ms: number
+}
+
+export type PaymentOutcome = 'parked' | 'applied' | 'ignored' | 'refund_due'
+
+export type Payment = {
+  idempotency_key: string
+  order_id: string
+  status: 'success' | 'failed'
+  amount: number | null
+  currency: string | null
+  payment_method: string | null
+  transaction_id: string | null
+  outcome: PaymentOutcome
+  /** What the sender was answered first: `parked` for one that came before its order. */
+  first_outcome: PaymentOutcome
+  reason: string | null
+  created_at_ms: number
+}
+
+export type Adjustment = {
+  product_id: number
+  delta: number
+  idempotency_key: string
+  reason: string | null
+  created_at_ms: number
+}
+
+/** What one step changed and PostgreSQL does not have yet. */
+export type Entry = {
+  shard: number
+  entry_id: string
+  order: Order | null
+  payments: Payment[]
+  adjustment: Adjustment | null
+}
+
+const orNull = (text: string | undefined) => (text === undefined || text === '' ? null : text)
+const numberOrNull = (text: string | undefined) => (text === undefined || text === '' ? null : Number(text))
+
+/** `1:2:9900,4:1:500` as items. */
+export function parseItems(text: string): Item[] {
+  return text.split(',').map((part) => {
+    const [product_id, qty, unit_amount] = part.split(':')
+    return { product_id: Number(product_id), qty: Number(qty), unit_amount: Number(unit_amount) }
+  })
+}
+
+export function formatItems(items: Item[]): string {
+  return items.map((item) => `${item.product_id}:${item.qty}:${item.unit_amount}`).join(',')
+}
+
+/** The amount of all items; products are bounded so that ten of them stay below 2^53. */
+export function amountOf(items: Item[]): number {
+  return items.reduce((sum, item) => sum + item.qty * item.unit_amount, 0)
+}
+
+/** Reads the record lua/include/holds.lua describes. */
+export function parseHold(id: string, record: string, expires_at_ms: number): Hold {
+  const [items_text = '', currency = '', created_at_ms = '', , ...customer] = record.split('|')
+  const items = parseItems(items_text)
+  return {
+    id,
+    items,
+    amount: amountOf(items),
+    currency,
+    customer_id: orNull(customer.join('|')),
+    created_at_ms: Number(created_at_ms),
+    expires_at_ms,
+  }
+}
+
+type Texts = Record<string, string>
+
+export function parseOrder(json: string): Order {
+  const texts = JSON.parse(json) as Texts
+  return {
+    id: texts.id as string,
+    version: Number(texts.version),
+    payment_status: texts.payment_status as Order['payment_status'],
+    order_status: texts.order_status as Order['order_status'],
+    cancel_reason: orNull(texts.cancel_reason) as Order['cancel_reason'],
+    items: parseItems(texts.items as string),
+    amount: Number(texts.amount),
+    currency: texts.currency as string,
+    customer_id: orNull(texts.customer),
+    created_at_ms: Number(texts.created_at_ms),
+    pay_by_ms: Number(texts.pay_by_ms),
+    hold_created_at_ms: Number(texts.hold_created_at_ms),
+    hold_expires_at_ms: Number(texts.hold_expires_at_ms),
+  }
+}
+
+/** The fields of an order's hash, for load-order. */
+export function formatOrder(order: Order): Texts {
+  return {
+    version: String(order.version),
+    payment_status: order.payment_status,
+    order_status: order.order_status,
+    cancel_reason: order.cancel_reason ?? '',
+    items: formatItems(order.items),
+    amount: String(order.amount),
+    currency: order.currency,
+    customer: order.customer_id ?? '',
+    created_at_ms: String(order.created_at_ms),
+    pay_by_ms: String(order.pay_by_ms),
+    hold_created_at_ms: String(order.hold_created_at_ms),
+    hold_expires_at_ms: String(order.hold_expires_at_ms),
+  }
+}
+
+export function parsePayments(json: string): Payment[] {
+  if (json === '') return []
+  return (JSON.parse(json) as Texts[]).map((texts) => ({
+    idempotency_key: texts.idempotency_key as string,
+    order_id: texts.order_id as string,
+    status: texts.status as Payment['status'],
+    amount: numberOrNull(texts.amount),
+    currency: orNull(texts.currency),
+    payment_method: orNull(texts.payment_method),
+    transaction_id: orNull(texts.transaction_id),
+    outcome: texts.outcome as PaymentOutcome,
+    first_outcome: texts.first_outcome as PaymentOutcome,
+    reason: orNull(texts.reason),
+    created_at_ms: Number(texts.created_at_ms),
+  }))
+}
+
+export function parseAdjustment(json: string): Adjustment {
+  const texts = JSON.parse(json) as Texts
+  return {
+    product_id: Number(texts.product),
+    delta: Number(texts.delta),
+    idempotency_key: texts.idempotency_key as string,
+    reason: orNull(texts.reason),
+    created_at_ms: Number(texts.created_at_ms),
+  }
+}
+
+/** An entry of the journal as XRANGE returns it. */
+export function parseEntry(shard: number, entry_id: string, fields: string[]): Entry {
+  const texts: Texts = {}
+  for (let at = 0; at + 1 < fields.length; at += 2) texts[fields[at] as string] = fields[at + 1] as string
+  return {
+    shard,
+    entry_id,
+    order: texts.order ? parseOrder(texts.order) : null,
+    payments: parsePayments(texts.payments ?? ''),
+    adjustment: texts.adjustment ? parseAdjustment(texts.adjustment) : null,
+  }
+}

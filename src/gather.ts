@@ -1,0 +1,81 @@
+import { UnavailableError } from './errors.ts'
+
+export type Gather<Item, Answer> = {
+  /** Adds an item to the next call. Rejects with what the call threw, or with the Error that stands in its place. */
+  add(item: Item): Promise<Answer>
+  /** Waits until everything added so far is answered. */
+  drained(): Promise<void>
+}
+
+/**
+ * Gathers items that come close together into one call: all that one tick of the event loop brought and, once
+ * `max_in_flight` calls are on their way, all that came until one is back, up to `max_batch`. No timers: an idle system
+ * adds no latency, a busy one sends larger batches.
+ *
+ * `run` answers its items in their order; an Error among the answers rejects that item alone. Past `max_waiting` items
+ * further ones are refused at once with UnavailableError, so that a stuck server does not fill the memory.
+ */
+export function gather<Item, Answer>(options: {
+  run: (items: Item[]) => Promise<Array<Answer | Error>>
+  max_batch: number
+  max_in_flight: number
+  max_waiting: number
+}): Gather<Item, Answer> {
+  type Waiting = { item: Item; resolve: (answer: Answer) => void; reject: (error: Error) => void }
+  let waiting: Waiting[] = []
+  let in_flight = 0
+  let scheduled = false
+  let on_drained: Array<() => void> = []
+
+  async function send(batch: Waiting[]): Promise<void> {
+    in_flight += 1
+    try {
+      const answers = await options.run(batch.map(({ item }) => item))
+      for (const [at, { resolve, reject }] of batch.entries()) {
+        const answer = answers[at]
+        if (answer instanceof Error) reject(answer)
+        else if (at in answers) resolve(answer as Answer)
+        else reject(new Error('a gathered call left an item without an answer'))
+      }
+    } catch (error) {
+      for (const { reject } of batch) reject(error as Error)
+    } finally {
+      in_flight -= 1
+      flush()
+    }
+  }
+
+  function flush(): void {
+    scheduled = false
+    while (waiting.length > 0 && in_flight < options.max_in_flight) {
+      const batch = waiting.slice(0, options.max_batch)
+      waiting = waiting.slice(options.max_batch)
+      void send(batch)
+    }
+    if (waiting.length === 0 && in_flight === 0) {
+      for (const drained of on_drained) drained()
+      on_drained = []
+    }
+  }
+
+  return {
+    add(item) {
+      if (waiting.length >= options.max_waiting) {
+        return Promise.reject(new UnavailableError('unavailable', 'too many requests are waiting'))
+      }
+      return new Promise((resolve, reject) => {
+        waiting.push({ item, resolve, reject })
+        if (!scheduled && in_flight < options.max_in_flight) {
+          scheduled = true
+          setImmediate(flush)
+        }
+      })
+    },
+    drained() {
+      if (waiting.length === 0 && in_flight === 0) return Promise.resolve()
+      return new Promise((resolve) => {
+        on_drained.push(resolve)
+      })
+    },
+  }
+}
