@@ -1,0 +1,169 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { lstat, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { basename, dirname, join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { watchParent } from '../src/embedded/parent.ts'
+import { openServers, stopLeftovers } from '../src/embedded/servers.ts'
+import { StartError } from '../src/errors.ts'
+
+/*
+  Runs tap on the files given, or on all tests, against a Redis and a PostgreSQL of their own in a temporary folder.
+  The line "N passed, N failed" ends the output; the exit code is 1 if anything failed or nothing ran.
+*/
+
+const FOLDER_PREFIX = 'holdfast-test-'
+/** What marks a folder on which embedded servers run, or ran. */
+const STATE_FILE = /^servers-\d+\.json$/
+/** How long tap and the tests may take to end after a signal before they are killed. */
+const STOP_WAIT_MS = 2_000
+/** The summary of a run stands in its last lines. */
+const TAIL_CHARS = 4_000
+
+/** What the developer's shell may hold for the real service: no test may see it. */
+const SERVICE_VARIABLES = [
+  ...['PORT', 'HOST', 'REDIS_URL', 'REDIS_CLUSTER_NODES', 'DATABASE_URL', 'DATA_DIR', 'ADMIN_TOKEN'],
+  ...[
+    'WEBHOOK_SECRETS',
+    'HOLD_TTL_SECONDS',
+    'ORDER_TTL_SECONDS',
+    'SWEEPER',
+    'STOCK_SHARDS',
+    'WORKERS',
+    'LOG_LEVEL',
+  ],
+  ...['TRUST_PROXY', 'RATE_LIMIT_PER_MINUTE', 'CUSTOMER_JWT_SECRET', 'CUSTOMER_JWKS_URL', 'NODE_ENV'],
+  ...['PGHOST', 'PGPORT', 'PGUSER', 'PGPASSWORD', 'PGDATABASE', 'PGOPTIONS', 'PGSSLMODE', 'PGSERVICE'],
+]
+
+const stopped = new AbortController()
+const stop = (name: string) => () => stopped.abort(name)
+
+async function main(): Promise<number> {
+  process.on('SIGINT', stop('SIGINT'))
+  process.on('SIGTERM', stop('SIGTERM'))
+  process.on('SIGHUP', stop('SIGHUP'))
+  // A closed pipe, say of `npm test | head`, must not end this process before it has stopped its servers.
+  process.stdout.on('error', stop('the end of its output'))
+  const stopWatching = process.env.npm_lifecycle_event ? watchParent(stop('the end of npm')) : undefined
+  await removeOldFolders()
+  const folder = await mkdtemp(join(tmpdir(), FOLDER_PREFIX))
+  try {
+    const data_dir = join(folder, 'data')
+    const servers = await openServers({ data_dir, say: console.log, is_throw_away: true })
+    try {
+      return await runTap(folder, servers)
+    } finally {
+      await servers.close()
+    }
+  } finally {
+    await removeFolder(folder)
+    stopWatching?.()
+  }
+}
+
+async function runTap(folder: string, servers: { redis_url: string; database_url: string }): Promise<number> {
+  const output_path = join(folder, 'results.tap')
+  const scratch = join(folder, 'tmp')
+  await mkdir(scratch)
+  const env: NodeJS.ProcessEnv = { ...process.env, TMPDIR: scratch }
+  for (const name of SERVICE_VARIABLES) delete env[name]
+  env.TEST_REDIS_URL = servers.redis_url
+  env.TEST_DATABASE_URL = servers.database_url
+  if (stopped.signal.aborted) return 1
+  const tap = join(dirname(createRequire(import.meta.url).resolve('tap/package.json')), 'dist/esm/run.mjs')
+  // tap prints everything twice when it is to write a file and there is no terminal; then its output is read here.
+  const is_terminal = process.stdout.isTTY
+  const child = spawn(
+    process.execPath,
+    [tap, ...(is_terminal ? ['-o', output_path] : []), ...process.argv.slice(2)],
+    {
+      env,
+      cwd: dirname(import.meta.dirname),
+      stdio: ['ignore', is_terminal ? 'inherit' : 'pipe', 'inherit'],
+      detached: true,
+    },
+  )
+  let tail = ''
+  child.stdout?.on('data', (chunk: Buffer) => {
+    process.stdout.write(chunk)
+    tail = (tail + chunk).slice(-TAIL_CHARS)
+  })
+  const exited = once(child, 'exit')
+  const closed = once(child, 'close')
+  await Promise.race([exited, once(stopped.signal, 'abort')])
+  await endGroup(child, exited)
+  await within(STOP_WAIT_MS, closed)
+  if (stopped.signal.aborted) {
+    console.log(`stopped by ${stopped.signal.reason}`)
+    return 1
+  }
+  const code = child.exitCode ?? 1
+  const { passed, failed } = readCounts(
+    is_terminal ? await readFile(output_path, 'utf8').catch(() => '') : tail,
+  )
+  console.log(`\n${passed} passed, ${failed} failed`)
+  if (failed > 0 || passed === 0) return code || 1
+  return code
+}
+
+/** Ends tap, if it still runs, and whatever the tests left behind in its process group. */
+async function endGroup(child: ChildProcess, exited: Promise<unknown>): Promise<void> {
+  const signal = (name: NodeJS.Signals) => {
+    try {
+      if (child.pid !== undefined) process.kill(-child.pid, name)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+    }
+  }
+  if (child.exitCode === null && child.signalCode === null) {
+    signal('SIGTERM')
+    await within(STOP_WAIT_MS, exited)
+  }
+  signal('SIGKILL')
+}
+
+/** Waits for the promise, but no longer than this. */
+async function within(limit_ms: number, promise: Promise<unknown>): Promise<void> {
+  const done = new AbortController()
+  await Promise.race([promise, wait(limit_ms, undefined, { signal: done.signal }).catch(() => undefined)])
+  done.abort()
+}
+
+/** The assertions that tap counted, from the last summary line: `# { total: 11, pass: 7, fail: 2, skip: 2 }`. */
+function readCounts(text: string): { passed: number; failed: number } {
+  const summary = [...text.matchAll(/^# \{ total: .*\}$/gm)].at(-1)?.[0] ?? ''
+  const count = (name: string) => Number(new RegExp(`\\b${name}: (\\d+)`).exec(summary)?.[1] ?? 0)
+  return { passed: count('pass'), failed: count('fail') }
+}
+
+/** Ends the servers that killed tests left behind in the folder, then deletes it. */
+async function removeFolder(folder: string): Promise<void> {
+  const paths = await readdir(folder, { recursive: true })
+  const data_dirs = paths.filter((path) => STATE_FILE.test(basename(path))).map((path) => dirname(path))
+  for (const data_dir of data_dirs) await stopLeftovers(join(folder, data_dir))
+  await rm(folder, { recursive: true, force: true, maxRetries: 5 })
+}
+
+/** Folders of runs that were killed, servers and all. A run that goes on owns its servers and is left alone. */
+async function removeOldFolders(): Promise<void> {
+  for (const name of await readdir(tmpdir())) {
+    if (!name.startsWith(FOLDER_PREFIX)) continue
+    const folder = join(tmpdir(), name)
+    const { uid } = await lstat(folder)
+    if (uid !== process.getuid?.()) continue
+    const data_dir = join(folder, 'data')
+    const names = await readdir(data_dir).catch(() => [])
+    if (names.some((it) => STATE_FILE.test(it)) && (await stopLeftovers(data_dir))) await removeFolder(folder)
+  }
+}
+
+try {
+  process.exitCode = await main()
+} catch (error) {
+  if (!(error instanceof StartError)) throw error
+  console.error(`holdfast: ${error.message}`)
+  process.exitCode = 1
+}
