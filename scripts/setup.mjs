@@ -84,7 +84,7 @@ async function installDependencies() {
         '--include=optional',
       ]
       const { isOk, output } = await run(command, [...first, 'ci', ...flags])
-      if (!isOk) fail(`npm ci failed: ${reason(output)}: mend that, then start again`)
+      if (!isOk) fail(`npm ci failed: ${reason(output)}: mend that and start again`)
     },
   )
 }
@@ -242,17 +242,17 @@ function run(command, args) {
   })
 }
 
-/** The line of a failed command's output that says why. @param {string} output */
+/**
+ * The line of a failed command's output that says why: the first that npm or apt marks as an error and that is a
+ * sentence, else the last line.
+ * @param {string} output
+ */
 function reason(output) {
-  const lines = output
-    .split('\n')
-    .map((line) => line.replace(/^(npm (error|ERR!)|E:|W:|Error:)\s*/, '').trim())
-    .filter((line) => line !== '' && !/complete log of this run|^(In most cases|Log files)/.test(line))
-  return (
-    lines.findLast((line) => /reason:|not permitted|denied|ENOSPC|Unable|No such/.test(line)) ??
-    lines.at(-1) ??
-    'no reason given'
-  ).replace(/[.:]$/, '')
+  const lines = output.split('\n').filter((line) => line.trim() !== '')
+  const errors = lines
+    .map((line) => /^(?:npm error|E:|[Ee]rror:) +(?:Error: |network )?(.*)$/.exec(line)?.[1] ?? '')
+    .filter((line) => line !== '' && !/^(code|errno|syscall|path|dest) /.test(line))
+  return (errors[0] ?? lines.at(-1) ?? 'no reason given').trim().replace(/[.:]$/, '')
 }
 
 /**
