@@ -29,10 +29,13 @@ local function find_stock(products_key, product)
   return stock
 end
 
--- Moves units between two parts. A part that would become negative is a broken invariant.
+-- Moves units between two parts. A part that would become negative is a broken invariant, and so is a qty below one or
+-- in parts: moving -1 would take from `to` unchecked.
 local function move_stock(products_key, product, from, to, qty)
   local stock = find_stock(products_key, product)
-  if not stock or stock[from] < qty then
+  if qty < 1 or qty % 1 ~= 0 then
+    broken('product ' .. product .. ' can not move ' .. tostring(qty) .. ' units')
+  elseif not stock or stock[from] < qty then
     broken('product ' .. product .. ' has fewer than ' .. int(qty) .. ' units ' .. from)
   end
   stock[from] = stock[from] - qty
