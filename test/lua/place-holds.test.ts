@@ -1,0 +1,320 @@
+import t from 'tap'
+import { clockAt } from '../fixtures/change.ts'
+import { idem, LONG_MS, notice, openFixture, refusedByFence, unchanged } from '../fixtures/redis.ts'
+
+const STEP = 250 // holds that one step takes back
+const request = (lines: Array<[number, number]>) => [
+  'AAAAAAAAAAAAAAAA',
+  0,
+  '',
+  '',
+  lines.length,
+  ...lines.flat(),
+]
+const ARGS = { shard: '0', default_ttl_ms: LONG_MS, idem_ttl_ms: LONG_MS }
+
+t.test('a hold is refused with another epoch, and without one', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 100)
+  await refusedByFence(t, f, (engine) => f.place(1, { engine }))
+})
+
+t.test('a hold is refused for the first reason that applies, and a refusal changes nothing', async (t) => {
+  const f = await openFixture(t)
+  const faults = {
+    paused: true,
+    starts_at_ms: (await f.now()) + LONG_MS,
+    ends_at_ms: (await f.now()) - 1,
+    max_per_hold: 1,
+    max_per_customer: 1,
+  }
+  await f.load(1, 4, faults)
+  await f.load(2, 4, { currency: 'EUR' })
+  await f.load(3, 1000)
+  await f.hold([[3, 1]], { idem: idem('taken') })
+  const lines: Array<[number, number]> = [
+    [1, 5],
+    [2, 1],
+  ]
+  const refused = async (own: Parameters<typeof f.place>[1], status: string, more = {}) => {
+    t.match(await unchanged(t, f, () => f.place(lines, own)), { status, ...more })
+    await f.equation(`after ${status}`)
+  }
+
+  lines.push([99, 1])
+  await refused({ idem: idem('taken', 'another body') }, 'key_reused')
+  await refused({}, 'product_not_found', { product_id: 99 })
+  lines.pop()
+  await refused({}, 'sale_paused', { product_id: 1 })
+  await f.load(1, 4, { ...faults, paused: false })
+  await refused({}, 'sale_not_started', { product_id: 1 })
+  await f.load(1, 4, { ...faults, paused: false, starts_at_ms: null })
+  await refused({}, 'sale_ended', { product_id: 1 })
+  await f.load(1, 4, { max_per_hold: 1, max_per_customer: 1 })
+  await refused({}, 'currency_mismatch', { product_id: 2 })
+  await f.load(2, 4)
+  await refused({}, 'customer_required', { product_id: 1 })
+  await refused({ customer_id: 'ada' }, 'limit_exceeded', { product_id: 1, limit: 1 })
+  await f.load(1, 4, { max_per_customer: 4 })
+  await refused({ customer_id: 'ada' }, 'limit_exceeded', { product_id: 1, limit: 4 })
+  await f.load(1, 4)
+  await refused({ customer_id: 'ada' }, 'insufficient_stock', { product_id: 1 })
+  lines[0] = [1, 4]
+  t.match(await f.place(lines, { customer_id: 'ada' }), { status: 'placed' })
+  await f.equation('at the end')
+})
+
+t.test('the same key and body are answered with the first hold, whatever has changed since', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 2)
+  const first = await f.hold(2, { idem: idem('k'), customer_id: 'ada' })
+  await f.load(1, 2, { paused: true, unit_amount: 1 })
+  const again = await unchanged(t, f, () => f.place(2, { idem: idem('k'), customer_id: 'ada' }))
+  t.same(again, { status: 'replayed', hold: first })
+  await f.equation('after the repetition')
+})
+
+t.test('a key is refused for another body before anything is said about that body', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 2)
+  await f.hold(1, { idem: idem('k') })
+  const other = await unchanged(t, f, () => f.place([[99, 1]], { idem: idem('k', 'other') }))
+  t.same(other, { status: 'key_reused' })
+})
+
+t.test('a refusal is not remembered: the same key may succeed later', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 1)
+  const other = await f.hold(1)
+  t.match(await f.place(1, { idem: idem('k') }), { status: 'insufficient_stock' })
+  await f.engine.releaseHold(other.id)
+  t.match(await f.place(1, { idem: idem('k') }), { status: 'placed' })
+  t.match(await f.place(1, { idem: idem('k') }), { status: 'replayed' })
+  await f.equation('at the end')
+})
+
+t.test('a sale runs from the millisecond of its start to the last one before its end', async (t) => {
+  const f = await openFixture(t)
+  const starts_at_ms = await f.now()
+  const ends_at_ms = starts_at_ms + 1000
+  await f.load(1, 100, { starts_at_ms, ends_at_ms })
+  const statusAt = async (moment_ms: number) =>
+    (await f.place(1, { engine: f.open({ change: clockAt(moment_ms) }) })).status
+  t.equal(await statusAt(starts_at_ms - 1), 'sale_not_started')
+  t.equal(await statusAt(starts_at_ms), 'placed')
+  t.equal(await statusAt(ends_at_ms - 1), 'placed')
+  t.equal(await statusAt(ends_at_ms), 'sale_ended')
+})
+
+t.test(
+  'a hold has the price of its moment and lives as long as the shortest TTL of its products',
+  async (t) => {
+    const f = await openFixture(t, { hold_ttl_ms: 90_000 })
+    await f.load(1, 10, { unit_amount: 700 })
+    await f.load(2, 10, { unit_amount: 5, hold_ttl_ms: 60_000 })
+    const hold = await f.hold([
+      [1, 2],
+      [2, 3],
+    ])
+    t.equal(hold.expires_at_ms - hold.created_at_ms, 60_000)
+    t.equal(hold.amount, 2 * 700 + 3 * 5)
+    await f.load(1, 10, { unit_amount: 900 })
+    t.match(await f.engine.readHold(hold.id), { status: 'live', hold: { amount: 1415 } })
+    const [later] = [await f.hold(1)]
+    t.equal(later.expires_at_ms - later.created_at_ms, 90_000)
+    t.equal(later.amount, 900)
+  },
+)
+
+t.test('two lines of one product count as one, with the sum of their units', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 3, { max_per_hold: 3 })
+  const twice: Array<[number, number]> = [
+    [1, 2],
+    [1, 2],
+  ]
+  t.match(await unchanged(t, f, () => f.place(twice)), { status: 'limit_exceeded', limit: 3 })
+  await f.load(1, 3)
+  t.match(await unchanged(t, f, () => f.place(twice)), { status: 'insufficient_stock', available: 3 })
+  const hold = await f.hold([
+    [1, 1],
+    [1, 2],
+  ])
+  t.same(hold.items, [{ product_id: 1, qty: 3, unit_amount: 9900 }])
+  await f.equation('after the summed hold')
+})
+
+t.test('a cart is granted whole or not at all', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 5)
+  await f.load(2, 5)
+  await f.load(3, 1)
+  const cart = (qty: number): Array<[number, number]> => [
+    [1, 2],
+    [2, 2],
+    [3, qty],
+  ]
+  const refused = await unchanged(t, f, () => f.place(cart(2)))
+  t.match(refused, { status: 'insufficient_stock', product_id: 3, reason: 'too_many', available: 1 })
+  await f.hold(cart(1))
+  t.match(await f.stock(2), { available: 3, held: 2 })
+  await f.equation('after the cart')
+})
+
+t.test('missing stock is told apart: too many asked for, all held by others, or sold out', async (t) => {
+  const f = await openFixture(t, { hold_ttl_ms: 60_000 })
+  await f.load(1, 2)
+  const hold = await f.hold(1)
+  t.match(await f.place(2), { reason: 'too_many', available: 1, retry_after_ms: 0 })
+  const order = await f.order(1)
+  const held = await f.place(1)
+  t.match(held, { status: 'insufficient_stock', reason: 'all_held', available: 0 })
+  const wait_ms = 'retry_after_ms' in held ? held.retry_after_ms : 0
+  t.ok(wait_ms > 0 && wait_ms <= 60_000, 'told to wait until the first hold ends, at most')
+  await f.engine.applyPayment(notice(order.id, 'p1', 'success'), false)
+  t.match(await f.place(1), { reason: 'all_held' })
+  await f.engine.createOrder(hold.id, null)
+  t.match(await f.place(1), { reason: 'all_held' }, 'a pending unit may come back')
+  await f.engine.applyPayment(notice(hold.id, 'p2', 'success'), false)
+  t.match(await f.place(1), { reason: 'sold_out', available: 0, retry_after_ms: 0 })
+  await f.equation('when all is sold')
+})
+
+t.test('units of dead holds are free for the next buyer, though nothing swept them', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 3)
+  await f.deadHold(2)
+  await f.deadHold(1)
+  t.match(await f.stock(), { available: 0, held: 3 }, 'reads may still count them')
+  await f.hold(3)
+  await f.equation('after the next buyer')
+  t.same(await f.engine.expireHolds(0), { count: 0, late_ms: 0, prepaid_ids: [], are_more: false })
+})
+
+t.test('dead holds are left alone while there is enough free stock', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 3)
+  const dead = await f.deadHold(1)
+  await f.hold(2)
+  t.match(await f.redis.hexists(f.keys.shard(0, 'holds'), dead.id), 1)
+  await f.equation('with a dead hold in it')
+})
+
+t.test('more dead holds than a step takes back are worked off before anyone is refused', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 1)
+  await f.load(2, STEP * 2)
+  const short = f.open({ hold_ttl_ms: 1 })
+  const dead = await Promise.all(Array.from({ length: STEP * 2 }, () => f.hold([[2, 1]], { engine: short })))
+  await f.until(Math.max(...dead.map((hold) => hold.expires_at_ms)))
+  await f.deadHold(1)
+  const [, raw] = await f.run('place-holds', 0, { args: ARGS, rest: request([[1, 1]]) })
+  t.same(raw, ['backlog'], 'the step says: ask again')
+  t.match(await f.stock(2), { held: STEP }, 'it took back those that died first')
+  await f.equation('after a bounded step')
+  t.match(await f.place(1), { status: 'placed' }, 'and the engine does ask again')
+  t.match(await f.stock(2), { held: 0 })
+  await f.equation('at the end')
+  const [, too_many] = await f.run('place-holds', 0, { args: ARGS, rest: request([[2, STEP * 2 + 1]]) })
+  t.match(too_many, ['insufficient_stock'])
+})
+
+t.test('a request for more than the total is refused at once, whatever the backlog', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, STEP + 1)
+  const short = f.open({ hold_ttl_ms: 1 })
+  const dead = await Promise.all(Array.from({ length: STEP + 1 }, () => f.hold(1, { engine: short })))
+  await f.until(Math.max(...dead.map((hold) => hold.expires_at_ms)))
+  const [, raw] = await f.run('place-holds', 0, { args: ARGS, rest: request([[1, STEP + 2]]) })
+  t.match(raw, ['insufficient_stock', '1', 'too_many', STEP])
+  await f.equation('after it')
+})
+
+t.test('counts up to 2^53 - 1 are exact, and sums beyond it are refused', async (t) => {
+  const f = await openFixture(t)
+  const most = Number.MAX_SAFE_INTEGER
+  await f.load(1, most, { unit_amount: 1 })
+  t.match(
+    await unchanged(t, f, () =>
+      f.place([
+        [1, most],
+        [1, most],
+      ]),
+    ),
+    { status: 'insufficient_stock', reason: 'too_many' },
+  )
+  const hold = await f.hold(most)
+  t.equal(hold.amount, most)
+  t.match(await f.stock(), { available: 0, held: most, total: most })
+  await f.engine.releaseHold(hold.id)
+  await f.hold(1)
+  t.match(await f.stock(), { available: most - 1, held: 1, total: most })
+  await f.equation('at the edge')
+})
+
+t.test('no units, a part of a unit, fewer than none or no number at all are never held', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 100)
+  await f.hold(10)
+  for (const qty of [0, -1, 0.5, 1.5, 'nan', '-inf', 'two', '']) {
+    await unchanged(t, f, () =>
+      t.rejects(
+        f.run('place-holds', 0, { args: ARGS, rest: ['AAAAAAAAAAAAAAAA', 0, '', '', 1, 1, qty] }),
+        { code: 'unavailable' },
+        `qty ${qty}`,
+      ),
+    )
+  }
+  await f.equation('at the end')
+})
+
+t.test('a customer id may contain anything', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 100, { max_per_customer: 2 })
+  const names = [
+    'a|b|c',
+    '|',
+    '"quoted"',
+    "it's",
+    'a:b',
+    '1:a',
+    '{0}',
+    'Zoë ✓ 漢字 👟',
+    '%d%s',
+    'a\\nb\n',
+    'nul\u0000!',
+    ' ',
+    '-',
+  ]
+  for (const customer_id of names) {
+    const hold = await f.hold(1, { customer_id })
+    t.equal(hold.customer_id, customer_id)
+    t.match(await f.engine.readHold(hold.id), { status: 'live', hold })
+    const answer = await f.engine.createOrder(hold.id, null)
+    t.match(answer, { status: 'created', order: { customer_id, amount: 9900, currency: 'USD' } })
+    t.match(await f.place(2, { customer_id }), { status: 'limit_exceeded' })
+    const dead = await f.deadHold(1, customer_id)
+    t.equal(dead.customer_id, customer_id)
+  }
+  await f.engine.expireHolds(0)
+  await f.equation('with all of them')
+})
+
+t.test(
+  'a product of another shard, or of a shard that is not there, cannot be held with this one',
+  async (t) => {
+    const f = await openFixture(t, { shards: 2 })
+    await f.load(1, 10)
+    await f.load(2, 10)
+    const both = await unchanged(t, f, () =>
+      f.place([
+        [1, 1],
+        [2, 1],
+      ]),
+    )
+    t.same(both, { status: 'not_in_one_shard' })
+    t.match(await f.hold([[2, 1]]), { id: /0$/ })
+    t.match(await f.hold([[1, 1]]), { id: /1$/ })
+    await f.equation('in both shards')
+  },
+)
