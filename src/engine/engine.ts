@@ -34,7 +34,8 @@ export type Engine = ReturnType<typeof createEngine>
  */
 export function createEngine(options: EngineOptions) {
   const { redis, shards, hold_ttl_ms, order_ttl_ms } = options
-  const keys = createKeys(options.prefix ?? 'hf')
+  const prefix = options.prefix ?? 'hf'
+  const keys = createKeys(prefix)
   const fence: Fence = createFence(options.on_close ?? (() => {}))
   const run = createRun({ redis, keys, fence, on_alarm: options.on_alarm ?? (() => {}) })
   const shard_by_product = new Map<number, number>()
@@ -45,6 +46,8 @@ export function createEngine(options: EngineOptions) {
   return {
     shards,
     hold_ttl_ms,
+    order_ttl_ms,
+    prefix,
     keys,
     redis,
     fence,

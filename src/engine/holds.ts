@@ -138,7 +138,7 @@ export function createHolds(options: {
     ): Promise<
       | { status: 'released'; entry: Entry | null }
       | { status: 'already_released'; entry_id: string }
-      | { status: 'already_used' | HoldGone }
+      | { status: 'already_used' | Exclude<HoldGone, 'released'> }
     > {
       const shard = shardOfId(id)
       const reply = await run('release-hold', shard, { args: { id }, id })

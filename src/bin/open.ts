@@ -1,0 +1,39 @@
+import { pino } from 'pino'
+import type { Config } from '../config.ts'
+import { migrateDb } from '../db/migrate.ts'
+import { openServers, type Servers } from '../embedded/servers.ts'
+import { openService, type Service } from '../service.ts'
+import { type Life, say } from './lifecycle.ts'
+
+/** Opens the servers that the configuration names, or the embedded ones of DATA_DIR, and migrates the database. */
+export async function openMigrated(config: Config, life: Life): Promise<Servers> {
+  const servers = await openServers({
+    data_dir: config.DATA_DIR,
+    redis_url: config.REDIS_URL,
+    database_url: config.DATABASE_URL,
+    say,
+  })
+  life.onStop(() => servers.close())
+  life.stopping.throwIfAborted()
+  await migrateDb(servers.database_url)
+  life.stopping.throwIfAborted()
+  return servers
+}
+
+/** Opens engine, journal and database on these servers. */
+export async function openOn(
+  servers: Servers,
+  config: Config,
+  life: Life,
+): Promise<Service & { log: pino.Logger }> {
+  const log = pino({ level: config.LOG_LEVEL })
+  const service = await openService({
+    config,
+    redis_url: servers.redis_url,
+    database_url: servers.database_url,
+    log,
+  })
+  life.onStop(() => service.close())
+  life.stopping.throwIfAborted()
+  return { ...service, log }
+}

@@ -1,0 +1,99 @@
+import { type Static, Type } from '@sinclair/typebox'
+import { envSchema } from 'env-schema'
+import { StartError } from './errors.ts'
+
+const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/
+const WEBHOOK_SECRET = /^whsec_[A-Za-z0-9+/]+={0,2}$/
+/** Standard Webhooks asks for keys of 24 to 64 bytes. */
+const SECRET_MIN_BYTES = 24
+const SECRET_MAX_BYTES = 64
+
+const Env = Type.Object({
+  NODE_ENV: Type.Optional(Type.String()),
+  PORT: Type.Integer({ minimum: 0, maximum: 65535, default: 3000 }),
+  HOST: Type.String({ default: '127.0.0.1' }),
+  REDIS_URL: Type.Optional(Type.String({ pattern: '^rediss?://' })),
+  DATABASE_URL: Type.Optional(Type.String({ pattern: '^postgres(ql)?://' })),
+  DATA_DIR: Type.String({ default: '.data' }),
+  ADMIN_TOKEN: Type.Optional(Type.String()),
+  WEBHOOK_SECRETS: Type.Optional(Type.String()),
+  HOLD_TTL_SECONDS: Type.Integer({ minimum: 1, maximum: 86_400, default: 120 }),
+  ORDER_TTL_SECONDS: Type.Integer({ minimum: 1, maximum: 2_592_000, default: 900 }),
+  SWEEPER: Type.Union([Type.Literal('inline'), Type.Literal('off')], { default: 'inline' }),
+  STOCK_SHARDS: Type.Integer({ minimum: 1, maximum: 4096, default: 1 }),
+  LOG_LEVEL: Type.Union(
+    ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'].map((level) => Type.Literal(level)),
+    { default: 'info' },
+  ),
+  TRUST_PROXY: Type.Optional(Type.String()),
+})
+
+export type Config = Omit<Static<typeof Env>, 'WEBHOOK_SECRETS' | 'LOG_LEVEL' | 'TRUST_PROXY'> & {
+  WEBHOOK_SECRETS: string[]
+  LOG_LEVEL: string
+  /** What Fastify's `trustProxy` takes: true, a number of hops, or addresses. */
+  TRUST_PROXY: boolean | number | string
+  /** Whether HOST is reached from this machine alone. */
+  is_loopback: boolean
+}
+
+type SchemaError = { instancePath?: string; message?: string; params?: { allowedValues?: unknown[] } }
+
+/** Reads `env/PORT must be integer` from what env-schema throws. */
+function explain(error: unknown): string {
+  const [first] = (error as { errors?: SchemaError[] }).errors ?? []
+  if (!first?.instancePath) return (error as Error).message
+  const name = first.instancePath.slice(1)
+  const { anyOf } = Env.properties[name as keyof typeof Env.properties] as {
+    anyOf?: Array<{ const: string }>
+  }
+  if (anyOf) return `${name} must be one of ${anyOf.map((choice) => choice.const).join(', ')}`
+  return `${name} ${first.message}`
+}
+
+function parseSecrets(text: string | undefined): string[] {
+  const secrets = (text ?? '').split(',').filter((secret) => secret !== '')
+  for (const secret of secrets) {
+    const bytes = Buffer.from(secret.slice('whsec_'.length), 'base64').length
+    if (!WEBHOOK_SECRET.test(secret) || bytes < SECRET_MIN_BYTES || bytes > SECRET_MAX_BYTES) {
+      throw new StartError(
+        `WEBHOOK_SECRETS must be a comma-separated list of whsec_ followed by ${SECRET_MIN_BYTES} to ${SECRET_MAX_BYTES} bytes in base64`,
+      )
+    }
+  }
+  return secrets
+}
+
+function parseTrustProxy(text: string | undefined): boolean | number | string {
+  if (text === undefined || text === 'false') return false
+  if (text === 'true') return true
+  return /^\d+$/.test(text) ? Number(text) : text
+}
+
+/**
+ * The configuration, from the environment variables of the README; empty ones count as unset.
+ * Throws StartError, in one line that names the variable.
+ */
+export function readConfig(env: NodeJS.ProcessEnv): Config {
+  const data = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''))
+  let read: Static<typeof Env>
+  try {
+    read = envSchema<Static<typeof Env>>({ schema: Env, data, env: false, dotenv: false })
+  } catch (error) {
+    throw new StartError(explain(error))
+  }
+  if (data.REDIS_CLUSTER_NODES) {
+    throw new StartError('REDIS_CLUSTER_NODES is not supported yet: set REDIS_URL to one server')
+  }
+  if (read.NODE_ENV === 'production') {
+    for (const name of ['ADMIN_TOKEN', 'WEBHOOK_SECRETS', 'REDIS_URL', 'DATABASE_URL'] as const) {
+      if (!read[name]) throw new StartError(`${name} must be set when NODE_ENV is production`)
+    }
+  }
+  return {
+    ...read,
+    WEBHOOK_SECRETS: parseSecrets(read.WEBHOOK_SECRETS),
+    TRUST_PROXY: parseTrustProxy(read.TRUST_PROXY),
+    is_loopback: LOOPBACK.test(read.HOST),
+  }
+}

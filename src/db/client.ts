@@ -1,0 +1,116 @@
+import pg from 'pg'
+import { StartError, UnavailableError } from '../errors.ts'
+
+/** A caller waits no longer for PostgreSQL; a batch takes some 10 ms, so this is a server that is away or stuck. */
+const QUERY_TIMEOUT_MS = 900
+const CONNECT_TIMEOUT_MS = 900
+const LOCK_TIMEOUT_MS = 700
+const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000
+const MAX_CONNECTIONS = 8
+const MAX_TRIES = 3
+/** Serialization failure, deadlock: nothing was done, the same again may succeed. */
+const RETRY_CODES = ['40001', '40P01']
+/** Classes of errors that blame the statement itself; all others blame the server or the way to it. */
+const OWN_FAULT = /^(22|23|42|P0)/
+
+export type Db = ReturnType<typeof openDb>
+/** A connection, in a transaction or not. */
+export type Sql = pg.ClientBase
+
+// Counts, amounts and times in ms stay below 2^53, as the tables' checks see to.
+pg.types.setTypeParser(pg.types.builtins.INT8, Number)
+pg.types.setTypeParser(pg.types.builtins.NUMERIC, Number)
+
+/** Whether an error blames the data or the statement, so that sending it again would not help. */
+export function isOwnFault(error: unknown): boolean {
+  return OWN_FAULT.test((error as { code?: string }).code ?? '')
+}
+
+/** A pool of connections whose every call is bounded in time. */
+export function openDb(database_url: string) {
+  const pool = new pg.Pool({
+    connectionString: database_url,
+    max: MAX_CONNECTIONS,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    query_timeout: QUERY_TIMEOUT_MS,
+    statement_timeout: QUERY_TIMEOUT_MS,
+    lock_timeout: LOCK_TIMEOUT_MS,
+    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
+    application_name: 'holdfast',
+  })
+  // An idle connection that breaks is replaced when the next one is needed.
+  pool.on('error', () => {})
+
+  async function attempt<Result>(work: (sql: Sql) => Promise<Result>, transaction: boolean): Promise<Result> {
+    const sql = await pool.connect()
+    let broken = true
+    try {
+      if (transaction) await sql.query('begin')
+      const result = await work(sql)
+      if (transaction) await sql.query('commit')
+      broken = false
+      return result
+    } catch (error) {
+      // A connection is kept only after the server itself has said no; one that timed out may be in the middle of a reply.
+      if ((error as { code?: string }).code?.length === 5) {
+        broken = await sql.query('rollback').then(
+          () => false,
+          () => true,
+        )
+      }
+      throw error
+    } finally {
+      sql.release(broken)
+    }
+  }
+
+  async function bounded<Result>(work: (sql: Sql) => Promise<Result>, transaction: boolean): Promise<Result> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await attempt(work, transaction)
+      } catch (error) {
+        if (tries < MAX_TRIES && RETRY_CODES.includes((error as { code?: string }).code ?? '')) continue
+        if (isOwnFault(error)) throw error
+        throw new UnavailableError('unavailable', `PostgreSQL: ${(error as Error).message}`, { cause: error })
+      }
+    }
+  }
+
+  return {
+    pool,
+    /** Runs `work` on one connection. Rejects with UnavailableError when PostgreSQL is away or too slow. */
+    use: <Result>(work: (sql: Sql) => Promise<Result>) => bounded(work, false),
+    /** The same in one transaction, tried again after a serialization failure or a deadlock. */
+    transaction: <Result>(work: (sql: Sql) => Promise<Result>) => bounded(work, true),
+    /** Runs `work` under an advisory lock, on a connection of its own that may wait and work for as long as it takes. */
+    async locked<Result>(lock: number, work: (sql: Sql) => Promise<Result>): Promise<Result> {
+      const client = new pg.Client({
+        connectionString: database_url,
+        connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+        application_name: 'holdfast lock',
+        keepAlive: true,
+      })
+      client.on('error', () => {})
+      try {
+        await client.connect()
+        await client.query('select pg_advisory_lock($1)', [lock])
+        return await work(client)
+      } finally {
+        await client.end().catch(() => {})
+      }
+    },
+    close: () => pool.end(),
+  }
+}
+
+/** Throws StartError where PostgreSQL does not answer. */
+export async function checkDb(db: Db): Promise<void> {
+  try {
+    await db.use((sql) => sql.query('select 1'))
+  } catch (error) {
+    await db.close()
+    throw new StartError(
+      `PostgreSQL does not answer (${(error as Error).message}): start it or correct DATABASE_URL`,
+    )
+  }
+}

@@ -1,0 +1,71 @@
+import { orderId, shardOfId } from '../engine/ids.ts'
+import type { Payment } from '../engine/records.ts'
+import type { Sql } from './client.ts'
+
+const PAYMENT_COLUMNS = `idempotency_key, order_id, status, outcome, first_outcome, reason, amount, currency, payment_method,
+  transaction_id, (extract(epoch from created_at) * 1000)::bigint as created_at_ms`
+
+const toPayment = (row: Payment): Payment => ({ ...row, order_id: row.order_id.slice('ord_'.length) })
+
+/** Writes payments, one row a key. A row changes once more: when a parked payment is settled. */
+export async function upsertPayments(sql: Sql, payments: Payment[]): Promise<void> {
+  if (payments.length === 0) return
+  await sql.query({
+    name: 'upsert-payments',
+    text: `insert into payments as known (idempotency_key, order_id, shard, status, outcome, first_outcome, reason, amount,
+        currency, payment_method, transaction_id, created_at)
+      select idempotency_key, order_id, shard, status, outcome, first_outcome, reason, amount, currency, payment_method,
+        transaction_id, to_timestamp(created_at_ms / 1000.0)
+      from unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[],
+        $9::text[], $10::text[], $11::text[], $12::bigint[])
+        as new (idempotency_key, order_id, shard, status, outcome, first_outcome, reason, amount, currency,
+          payment_method, transaction_id, created_at_ms)
+      order by idempotency_key
+      on conflict (idempotency_key) do update set outcome = excluded.outcome, reason = excluded.reason
+      where known.order_id = excluded.order_id and known.outcome = 'parked' and excluded.outcome <> 'parked'`,
+    values: [
+      payments.map(({ idempotency_key }) => idempotency_key),
+      payments.map(({ order_id }) => orderId(order_id)),
+      payments.map(({ order_id }) => shardOfId(order_id)),
+      payments.map(({ status }) => status),
+      payments.map(({ outcome }) => outcome),
+      payments.map(({ first_outcome }) => first_outcome),
+      payments.map(({ reason }) => reason),
+      payments.map(({ amount }) => amount),
+      payments.map(({ currency }) => currency),
+      payments.map(({ payment_method }) => payment_method),
+      payments.map(({ transaction_id }) => transaction_id),
+      payments.map(({ created_at_ms }) => created_at_ms),
+    ],
+  })
+}
+
+/** The payments with these idempotency keys, as far as they exist. */
+export async function findPayments(sql: Sql, idempotency_keys: string[]): Promise<Payment[]> {
+  const { rows } = await sql.query<Payment>({
+    name: 'find-payments',
+    text: `select ${PAYMENT_COLUMNS} from payments where idempotency_key = any($1::text[])`,
+    values: [idempotency_keys],
+  })
+  return rows.map(toPayment)
+}
+
+/** All payments of these orders (ids without `ord_`), first come first. */
+export async function paymentsOfOrders(sql: Sql, order_ids: string[]): Promise<Payment[]> {
+  const { rows } = await sql.query<Payment>({
+    name: 'payments-of-orders',
+    text: `select ${PAYMENT_COLUMNS} from payments where order_id = any($1::text[]) order by created_at, idempotency_key`,
+    values: [order_ids.map(orderId)],
+  })
+  return rows.map(toPayment)
+}
+
+/** Parked payments of a shard, first come first. */
+export async function parkedPayments(sql: Sql, shard: number): Promise<Payment[]> {
+  const { rows } = await sql.query<Payment>({
+    name: 'parked-payments',
+    text: `select ${PAYMENT_COLUMNS} from payments where outcome = 'parked' and shard = $1 order by created_at, idempotency_key`,
+    values: [shard],
+  })
+  return rows.map(toPayment)
+}

@@ -1,0 +1,126 @@
+import type { Terms } from '../engine/products.ts'
+import type { Adjustment } from '../engine/records.ts'
+import type { Sql } from './client.ts'
+
+/** A product as PostgreSQL knows it: its terms, where it lives, and its units in unpaid and paid orders. */
+export type ProductRecord = {
+  id: number
+  shard: number
+  total: number
+  pending: number
+  sold: number
+  terms: Terms
+}
+
+type ProductRow = Omit<ProductRecord, 'terms'> & Terms
+
+const PRODUCT_COLUMNS = `p.id, p.shard, p.total, p.name, p.unit_amount, p.currency, p.paused, p.max_per_hold, p.max_per_customer,
+  p.hold_ttl_seconds * 1000 as hold_ttl_ms,
+  (extract(epoch from p.starts_at) * 1000)::bigint as starts_at_ms,
+  (extract(epoch from p.ends_at) * 1000)::bigint as ends_at_ms`
+
+const COMMITTED = `(select i.product_id,
+    sum(i.qty) filter (where o.order_status = 'pre-payment')::bigint as pending,
+    sum(i.qty) filter (where o.order_status = 'confirmed')::bigint as sold
+  from order_items i join orders o on o.id = i.order_id where o.order_status <> 'cancelled' group by i.product_id)`
+
+function toProduct({ id, shard, total, pending, sold, ...row }: ProductRow): ProductRecord {
+  const { name, unit_amount, currency, hold_ttl_ms, starts_at_ms, ends_at_ms, paused } = row
+  const { max_per_hold, max_per_customer } = row
+  const terms = {
+    name,
+    unit_amount,
+    currency,
+    hold_ttl_ms,
+    starts_at_ms,
+    ends_at_ms,
+    paused,
+    max_per_hold,
+    max_per_customer,
+  }
+  return { id, shard, total, pending, sold, terms }
+}
+
+/** All products of a shard with their committed units. */
+export async function productsOfShard(sql: Sql, shard: number): Promise<ProductRecord[]> {
+  const { rows } = await sql.query<ProductRow>({
+    name: 'products-of-shard',
+    text: `select ${PRODUCT_COLUMNS}, coalesce(c.pending, 0)::bigint as pending, coalesce(c.sold, 0)::bigint as sold
+      from products p left join ${COMMITTED} c on c.product_id = p.id where p.shard = $1 order by p.id`,
+    values: [shard],
+  })
+  return rows.map(toProduct)
+}
+
+/** Where products live and how long their holds last, for those above an id. */
+export async function productPlaces(
+  sql: Sql,
+): Promise<Array<{ id: number; shard: number; hold_ttl_ms: number | null }>> {
+  const { rows } = await sql.query({
+    name: 'product-places',
+    text: 'select id, shard, hold_ttl_seconds * 1000 as hold_ttl_ms from products',
+  })
+  return rows
+}
+
+/** Ids of a page of products above an id. */
+export async function productPage(sql: Sql, after: number, limit: number): Promise<number[]> {
+  const { rows } = await sql.query<{ id: number }>({
+    name: 'product-page',
+    text: 'select id from products where id > $1 order by id limit $2',
+    values: [after, limit],
+  })
+  return rows.map(({ id }) => id)
+}
+
+/** Which of these ids are products, and where they live. */
+export async function findProducts(sql: Sql, ids: number[]): Promise<Array<{ id: number; shard: number }>> {
+  const { rows } = await sql.query({
+    name: 'find-products',
+    text: 'select id, shard from products where id = any($1::bigint[])',
+    values: [ids],
+  })
+  return rows
+}
+
+/** Creates the first product where there is none. Returns whether it did. Instances that start together create one. */
+export async function seedProduct(
+  sql: Sql,
+  product: { name: string; unit_amount: number; currency: string; total: number },
+  shards: number,
+): Promise<boolean> {
+  await sql.query('lock table products in share row exclusive mode')
+  const { rowCount } = await sql.query(
+    `insert into products (id, name, unit_amount, currency, total, shard)
+      select 1, $1, $2, $3, $4, 1 % $5::int where not exists (select from products)`,
+    [product.name, product.unit_amount, product.currency, product.total, shards],
+  )
+  if (rowCount === 0) return false
+  await sql.query(`select setval(pg_get_serial_sequence('products', 'id'), 1)`)
+  return true
+}
+
+/** Records stock adjustments and changes the totals by those that were not recorded before. */
+export async function recordAdjustments(sql: Sql, adjustments: Adjustment[]): Promise<void> {
+  if (adjustments.length === 0) return
+  await sql.query({
+    name: 'record-adjustments',
+    text: `with recorded as (
+        insert into stock_adjustments (product_id, idempotency_key, delta, reason, created_at)
+        select product_id, idempotency_key, delta, reason, to_timestamp(created_at_ms / 1000.0)
+        from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::bigint[])
+          as new (product_id, idempotency_key, delta, reason, created_at_ms)
+        on conflict do nothing returning product_id, delta
+      )
+      update products set total = total + change.delta
+      from (select product_id, sum(delta)::bigint as delta from recorded group by product_id) as change
+      where products.id = change.product_id`,
+    values: [
+      adjustments.map(({ product_id }) => product_id),
+      adjustments.map(({ idempotency_key }) => idempotency_key),
+      adjustments.map(({ delta }) => delta),
+      adjustments.map(({ reason }) => reason),
+      adjustments.map(({ created_at_ms }) => created_at_ms),
+    ],
+  })
+}

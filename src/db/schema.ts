@@ -1,0 +1,155 @@
+import { sql } from 'drizzle-orm'
+import {
+  bigint,
+  boolean,
+  check,
+  index,
+  integer,
+  pgTable,
+  primaryKey,
+  text,
+  timestamp,
+} from 'drizzle-orm/pg-core'
+
+/**
+ * The lasting record. Amounts are minor units, times have milliseconds. Orders and payments carry the ids that the outside
+ * sees (`ord_…`, `hld_…`).
+ */
+const count = (name: string) => bigint(name, { mode: 'number' })
+const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'date' })
+
+/** A cart of ten such products still has an amount below 2^53. */
+const MAX_PRODUCT_AMOUNT = sql.raw('900719925474099')
+
+export const products = pgTable(
+  'products',
+  {
+    id: count('id').primaryKey().generatedByDefaultAsIdentity(),
+    name: text('name').notNull(),
+    unit_amount: count('unit_amount').notNull(),
+    currency: text('currency').notNull(),
+    total: count('total').notNull(),
+    /** Units in unpaid and paid orders, kept by triggers: the floor that refuses to oversell on its own. */
+    committed: count('committed').notNull().default(0),
+    /** Where its stock lives. Products of one shard can be held together. */
+    shard: integer('shard').notNull(),
+    hold_ttl_seconds: integer('hold_ttl_seconds'),
+    starts_at: time('starts_at'),
+    ends_at: time('ends_at'),
+    paused: boolean('paused').notNull().default(false),
+    max_per_hold: count('max_per_hold'),
+    max_per_customer: count('max_per_customer'),
+    created_at: time('created_at').notNull().defaultNow(),
+  },
+  (table) => [
+    check('products_id_positive', sql`${table.id} > 0`),
+    check('products_unit_amount_not_negative', sql`${table.unit_amount} >= 0`),
+    check('products_currency_is_iso_4217', sql`${table.currency} ~ '^[A-Z]{3}$'`),
+    check('products_floor', sql`${table.committed} between 0 and ${table.total}`),
+    check('products_amount', sql`${table.unit_amount}::numeric * ${table.total} <= ${MAX_PRODUCT_AMOUNT}`),
+    check('products_total', sql`${table.total} <= ${MAX_PRODUCT_AMOUNT}`),
+    check('products_hold_ttl', sql`${table.hold_ttl_seconds} between 1 and 86400`),
+    check('products_max_per_hold', sql`${table.max_per_hold} > 0`),
+    check('products_max_per_customer', sql`${table.max_per_customer} > 0`),
+    check('products_window', sql`${table.starts_at} < ${table.ends_at}`),
+  ],
+)
+
+export const orders = pgTable(
+  'orders',
+  {
+    id: text('id').primaryKey(),
+    hold_id: text('hold_id').notNull().unique(),
+    shard: integer('shard').notNull(),
+    /** Raised with every transition: only a higher one replaces what stands here. */
+    version: integer('version').notNull(),
+    payment_status: text('payment_status').notNull(),
+    order_status: text('order_status').notNull(),
+    cancel_reason: text('cancel_reason'),
+    amount: count('amount').notNull(),
+    currency: text('currency').notNull(),
+    customer_id: text('customer_id'),
+    created_at: time('created_at').notNull(),
+    pay_by: time('pay_by').notNull(),
+    hold_created_at: time('hold_created_at').notNull(),
+    hold_expires_at: time('hold_expires_at').notNull(),
+  },
+  (table) => [
+    check('orders_version_positive', sql`${table.version} > 0`),
+    check('orders_amount_not_negative', sql`${table.amount} >= 0`),
+    check(
+      'orders_state',
+      sql`(${table.payment_status}, ${table.order_status}, coalesce(${table.cancel_reason}, '')) in (
+        ('pending', 'pre-payment', ''), ('paid', 'confirmed', ''), ('failed', 'cancelled', 'payment_failed'),
+        ('failed', 'cancelled', 'payment_timeout'), ('pending', 'cancelled', 'requested'))`,
+    ),
+    index('orders_newest').on(table.created_at.desc(), table.id.desc()),
+    index('orders_of_customer').on(table.customer_id, table.created_at.desc(), table.id.desc()),
+    index('orders_unpaid').on(table.shard).where(sql`${table.order_status} = 'pre-payment'`),
+  ],
+)
+
+export const order_items = pgTable(
+  'order_items',
+  {
+    order_id: text('order_id')
+      .notNull()
+      .references(() => orders.id),
+    product_id: count('product_id')
+      .notNull()
+      .references(() => products.id),
+    qty: count('qty').notNull(),
+    unit_amount: count('unit_amount').notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.order_id, table.product_id] }),
+    check('order_items_qty_positive', sql`${table.qty} > 0`),
+    check('order_items_unit_amount_not_negative', sql`${table.unit_amount} >= 0`),
+    index('order_items_of_product').on(table.product_id),
+  ],
+)
+
+/** One row an idempotency key. `order_id` refers to no row: a payment may come before its order, or without one. */
+export const payments = pgTable(
+  'payments',
+  {
+    idempotency_key: text('idempotency_key').primaryKey(),
+    order_id: text('order_id').notNull(),
+    shard: integer('shard').notNull(),
+    status: text('status').notNull(),
+    outcome: text('outcome').notNull(),
+    first_outcome: text('first_outcome').notNull(),
+    reason: text('reason'),
+    amount: count('amount'),
+    currency: text('currency'),
+    payment_method: text('payment_method'),
+    transaction_id: text('transaction_id'),
+    created_at: time('created_at').notNull(),
+  },
+  (table) => [
+    check('payments_status', sql`${table.status} in ('success', 'failed')`),
+    check('payments_outcome', sql`${table.outcome} in ('parked', 'applied', 'ignored', 'refund_due')`),
+    index('payments_of_order').on(table.order_id),
+    index('payments_by_outcome').on(table.outcome, table.created_at.desc(), table.idempotency_key.desc()),
+  ],
+)
+
+export const stock_adjustments = pgTable(
+  'stock_adjustments',
+  {
+    product_id: count('product_id')
+      .notNull()
+      .references(() => products.id),
+    idempotency_key: text('idempotency_key').notNull(),
+    delta: count('delta').notNull(),
+    reason: text('reason'),
+    created_at: time('created_at').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.product_id, table.idempotency_key] })],
+)
+
+/** The epoch of each shard: the one that its Redis must have to be trusted. */
+export const shards = pgTable('shards', {
+  shard: integer('shard').primaryKey(),
+  epoch: count('epoch').notNull(),
+})

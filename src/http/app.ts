@@ -1,0 +1,111 @@
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import swagger from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import { Ajv } from 'ajv'
+import Fastify, { type FastifyInstance } from 'fastify'
+import type { Config } from '../config.ts'
+import type { Deps } from './deps.ts'
+import { addErrorHandlers, handleClientError } from './errors.ts'
+import { addJsonParser } from './json.ts'
+import { sendProblem } from './problem.ts'
+import { holdRoutes } from './routes/holds.ts'
+import { operationRoutes } from './routes/operations.ts'
+import { orderRoutes } from './routes/orders.ts'
+import { paymentRoutes } from './routes/payments.ts'
+import { productRoutes } from './routes/products.ts'
+
+const BODY_LIMIT_BYTES = 1024 * 1024
+/** A client that takes longer to send its request is cut off. */
+const REQUEST_TIMEOUT_MS = 10_000
+const HEADERS_TIMEOUT_MS = 5_000
+/** Longer than load balancers keep idle connections, so that they close first. */
+const KEEP_ALIVE_TIMEOUT_MS = 72_000
+/** Ids may have 200 characters, which may come percent-encoded. */
+const MAX_PARAM_CHARS = 600
+const REQUEST_ID = /^[A-Za-z0-9._-]{1,100}$/
+const VERSION = '0.1.0'
+
+/** A caller may name its request; anything but a plain word is replaced. */
+function requestId(request: IncomingMessage): string {
+  const named = request.headers['x-request-id']
+  return typeof named === 'string' && REQUEST_ID.test(named) ? named : randomUUID()
+}
+
+/**
+ * Bodies and headers are taken as they are: nothing coerced, nothing unknown dropped. Only paths and queries, which are text by
+ * nature, are read as the numbers that their schema asks for.
+ */
+function addValidators(app: FastifyInstance): void {
+  const strict = new Ajv({ coerceTypes: false, removeAdditional: false, useDefaults: true, strict: false })
+  const reading = new Ajv({ coerceTypes: true, removeAdditional: false, useDefaults: true, strict: false })
+  app.setValidatorCompiler(({ schema, httpPart }) =>
+    (httpPart === 'params' || httpPart === 'querystring' ? reading : strict).compile(schema as object),
+  )
+}
+
+async function addDocs(app: FastifyInstance): Promise<void> {
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Holdfast',
+        version: VERSION,
+        description:
+          'Stock reservation for flash sales: hold, order, pay. Errors are RFC 9457 problems with a stable `code`.',
+        license: { name: 'MIT', identifier: 'MIT' },
+      },
+      tags: ['Products', 'Holds', 'Orders', 'Payments', 'Operations'].map((name) => ({ name })),
+    },
+  })
+  await app.register(swaggerUi, { routePrefix: '/docs' })
+  app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger())
+}
+
+/** A number says how many proxies stand in front. */
+function trustProxy(
+  trust: Config['TRUST_PROXY'],
+): boolean | string | ((address: string, hop: number) => boolean) {
+  return typeof trust === 'number' ? (_address, hop) => hop < trust : trust
+}
+
+/** The HTTP service, ready to listen. `isDraining` says that the process is about to end. */
+export async function buildApp(deps: Deps & { isDraining?: () => boolean }): Promise<FastifyInstance> {
+  const { config, isDraining = () => false } = deps
+  const app = Fastify({
+    logger: config.LOG_LEVEL === 'silent' ? false : { level: config.LOG_LEVEL },
+    disableRequestLogging: true,
+    trustProxy: trustProxy(config.TRUST_PROXY),
+    bodyLimit: BODY_LIMIT_BYTES,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    http: { headersTimeout: HEADERS_TIMEOUT_MS },
+    routerOptions: { maxParamLength: MAX_PARAM_CHARS },
+    genReqId: requestId,
+    requestIdHeader: false,
+    return503OnClosing: false,
+    clientErrorHandler: handleClientError,
+    frameworkErrors: (_error, request, reply) => {
+      reply.header('x-request-id', request.id)
+      sendProblem(reply, 'validation_failed', 'The URL is malformed.', {
+        errors: [{ path: '/url', message: 'is malformed' }],
+      })
+    },
+  }).withTypeProvider<TypeBoxTypeProvider>()
+
+  addValidators(app)
+  addJsonParser(app)
+  addErrorHandlers(app)
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id)
+  })
+  await addDocs(app)
+  await app.register(productRoutes, deps)
+  await app.register(holdRoutes, deps)
+  await app.register(orderRoutes, deps)
+  await app.register(paymentRoutes, deps)
+  await app.register(operationRoutes, { ...deps, isDraining })
+  app.get('/', { schema: { hide: true } }, (_request, reply) => reply.redirect('/docs'))
+  return app
+}

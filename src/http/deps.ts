@@ -1,0 +1,8 @@
+import type { Config } from '../config.ts'
+import type { Db } from '../db/client.ts'
+import type { Engine } from '../engine/engine.ts'
+import type { Writer } from '../journal/writer.ts'
+import type { Lookup } from '../recovery/load.ts'
+
+/** What the routes work with. */
+export type Deps = { config: Config; engine: Engine; writer: Writer; lookup: Lookup; db: Db }

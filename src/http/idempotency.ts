@@ -1,0 +1,23 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Idem } from '../engine/holds.ts'
+import { sendInvalid } from './errors.ts'
+import { fingerprint } from './json.ts'
+
+const HEADER = 'idempotency-key'
+
+/** Node joins a header that came twice; which of the two was meant can not be known. */
+export async function refuseDoubledKey(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  if (request.headers[HEADER] === undefined) return
+  const { rawHeaders } = request.raw
+  let count = 0
+  for (let at = 0; at < rawHeaders.length; at += 2) if (rawHeaders[at]?.toLowerCase() === HEADER) count += 1
+  if (count > 1) await sendInvalid(reply, `/headers/${HEADER}`, 'must come once')
+}
+
+/** The Idempotency-Key of a request, or null. Keys of different `scope`s have nothing to do with each other. */
+export function readIdem(request: FastifyRequest, scope: string): Idem | null {
+  const key = request.headers[HEADER]
+  return typeof key === 'string' ? { scope, key, fingerprint: fingerprint(request.body) } : null
+}
+
+export const REPLAYED_HEADER = 'idempotency-replayed'

@@ -1,0 +1,77 @@
+import { isUtf8 } from 'node:buffer'
+import { createHash } from 'node:crypto'
+import type { FastifyInstance } from 'fastify'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The body as it came, which is what a signature is over. */
+    raw_body: Buffer | null
+  }
+}
+
+/** Every string of a JSON text; in valid JSON one that a colon follows is a key. */
+const STRINGS = /"(?:[^"\\]|\\.)*"(\s*:)?/g
+const MAX_DEPTH = 32
+
+/** A body that is not JSON as RFC 8259 and this service understand it. Fastify answers 400. */
+function refuse(message: string): Error & { statusCode: number } {
+  return Object.assign(new Error(message), { statusCode: 400 })
+}
+
+function countKeys(value: unknown, depth = 0): number {
+  if (depth > MAX_DEPTH) throw refuse('too deep')
+  if (typeof value !== 'object' || value === null) return 0
+  const values = Object.values(value)
+  const own = Array.isArray(value) ? 0 : values.length
+  return values.reduce<number>((sum, one) => sum + countKeys(one, depth + 1), own)
+}
+
+/** Parses JSON in which no object has a key twice: of two such keys, two readers may see different ones. */
+export function parseJson(body: Buffer): unknown {
+  if (!isUtf8(body)) throw refuse('not UTF-8')
+  const text = body.toString()
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    throw refuse('not JSON')
+  }
+  let keys = 0
+  for (const match of text.matchAll(STRINGS)) if (match[1] !== undefined) keys += 1
+  if (keys !== countKeys(value)) throw refuse('a key twice')
+  return value
+}
+
+/** Bodies are JSON, and their bytes are kept for the signature of a webhook. An empty body is none. */
+export function addJsonParser(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers()
+  app.decorateRequest('raw_body', null)
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+    const bytes = body as Buffer
+    request.raw_body = bytes
+    if (bytes.length === 0) return done(null, undefined)
+    try {
+      done(null, parseJson(bytes))
+    } catch (error) {
+      done(error as Error)
+    }
+  })
+}
+
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(
+    Object.entries(value)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, one]) => [key, sorted(one)]),
+  )
+}
+
+/** What tells one body from another, whatever the order of its keys: 128 bits of SHA-256. */
+export function fingerprint(body: unknown): string {
+  return createHash('sha256')
+    .update(JSON.stringify(sorted(body)))
+    .digest('base64url')
+    .slice(0, 22)
+}

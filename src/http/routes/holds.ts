@@ -1,0 +1,193 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { type Static, Type } from '@sinclair/typebox'
+import type { FastifyReply } from 'fastify'
+import type { HoldGone, PlaceHold } from '../../engine/holds.ts'
+import { orderId, parseId, shardOfId } from '../../engine/ids.ts'
+import type { Order } from '../../engine/records.ts'
+import { UnavailableError } from '../../errors.ts'
+import type { Deps } from '../deps.ts'
+import { sendInvalid } from '../errors.ts'
+import { REPLAYED_HEADER, readIdem, refuseDoubledKey } from '../idempotency.ts'
+import { presentHold, presentOrderedHold } from '../present.ts'
+import { sendProblem } from '../problem.ts'
+import { Data, IdempotencyHeaders, replies } from '../schemas/common.ts'
+import { Hold, HoldParams, PlaceHoldBody } from '../schemas/holds.ts'
+
+type Refusal = Exclude<PlaceHold, { status: 'placed' | 'replayed' }>
+
+const REASONS = {
+  sold_out: 'All units are sold.',
+  all_held: 'All units are held or wait for payment; some may come back.',
+  too_many: 'Fewer units are free than were asked for.',
+}
+
+/** The lines of a request, or what is wrong with it. */
+function readItems(body: Static<typeof PlaceHoldBody>): Array<{ product_id: number; qty: number }> | string {
+  const { product_id, qty, items } = body
+  if (items) {
+    if (product_id !== undefined || qty !== undefined) return 'must have either items or product_id and qty'
+    const qty_by_product = new Map<number, number>()
+    for (const item of items) {
+      const sum = (qty_by_product.get(item.product_id) ?? 0) + item.qty
+      if (!Number.isSafeInteger(sum)) return 'asks for more units than can be counted'
+      qty_by_product.set(item.product_id, sum)
+    }
+    return items
+  }
+  if (product_id === undefined || qty === undefined) return 'must have product_id and qty, or items'
+  return [{ product_id, qty }]
+}
+
+/** What a hold that is not live answers. */
+export function sendGone(reply: FastifyReply, gone: HoldGone): FastifyReply {
+  return sendProblem(reply, gone === 'not_found' ? 'hold_not_found' : `hold_${gone}`)
+}
+
+export function sendUsed(reply: FastifyReply, id: string): FastifyReply {
+  return sendProblem(reply, 'hold_already_used', undefined, { order_id: orderId(id) })
+}
+
+export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine, writer, lookup }) => {
+  /** The id in a path, or undefined where no hold can have it. */
+  function readId(text: string): string | undefined {
+    const id = parseId('hld_', text)
+    return id !== undefined && shardOfId(id) < engine.shards ? id : undefined
+  }
+
+  /** The order of a hold that Redis does not know, where PostgreSQL does; while PostgreSQL is away, Redis's word counts. */
+  async function findOrder(id: string): Promise<Order | undefined> {
+    try {
+      return await lookup.findOrder(id)
+    } catch (error) {
+      if (error instanceof UnavailableError) return undefined
+      throw error
+    }
+  }
+
+  async function sendRefusal(reply: FastifyReply, refusal: Refusal): Promise<FastifyReply> {
+    switch (refusal.status) {
+      case 'key_reused':
+        return sendProblem(reply, 'idempotency_key_reused')
+      case 'not_in_one_shard':
+        return sendProblem(reply, 'not_in_one_shard', 'Hold these products one by one.')
+      case 'product_not_found': {
+        const { product_id } = refusal
+        const is_lost = await lookup.isProduct(product_id)
+        return sendProblem(reply, is_lost ? 'recovering' : 'product_not_found', undefined, { product_id })
+      }
+      case 'insufficient_stock': {
+        const { product_id, reason, available, retry_after_ms } = refusal
+        const seconds = reason === 'all_held' ? Math.max(1, Math.floor(retry_after_ms / 1000)) : undefined
+        return sendProblem(reply, refusal.status, REASONS[reason], { product_id, reason, available }, seconds)
+      }
+      case 'limit_exceeded':
+        return sendProblem(reply, refusal.status, undefined, {
+          product_id: refusal.product_id,
+          limit: refusal.limit,
+        })
+      default:
+        return sendProblem(reply, refusal.status, undefined, { product_id: refusal.product_id })
+    }
+  }
+
+  app.post(
+    '/api/holds',
+    {
+      preValidation: refuseDoubledKey,
+      schema: {
+        tags: ['Holds'],
+        summary: 'Place a hold',
+        headers: IdempotencyHeaders,
+        body: PlaceHoldBody,
+        response: replies({ 201: Data(Hold) }, [400, 404, 409, 422]),
+      },
+    },
+    async (request, reply) => {
+      const items = readItems(request.body)
+      if (typeof items === 'string') return sendInvalid(reply, '', items)
+      const customer_id = request.body.customer_id ?? null
+      const result = await engine.placeHold({ items, customer_id, idem: readIdem(request, 'holds') })
+      if (!('hold' in result)) return sendRefusal(reply, result)
+      const data = presentHold(result.hold)
+      if (result.status === 'replayed') reply.header(REPLAYED_HEADER, 'true')
+      return reply.code(201).header('location', `/api/holds/${data.hold_id}`).send({ data })
+    },
+  )
+
+  app.get(
+    '/api/holds/:id',
+    {
+      schema: {
+        tags: ['Holds'],
+        summary: 'Read a hold',
+        params: HoldParams,
+        response: replies({ 200: Data(Hold) }, [404, 410]),
+      },
+    },
+    async (request, reply) => {
+      const id = readId(request.params.id)
+      if (id === undefined) return sendGone(reply, 'not_found')
+      const result = await engine.readHold(id)
+      if (result.status === 'live') return { data: presentHold(result.hold) }
+      const order = result.status === 'already_used' ? result.order : await findOrder(id)
+      if (order) return { data: presentOrderedHold(order) }
+      return sendGone(reply, result.status as HoldGone)
+    },
+  )
+
+  app.delete(
+    '/api/holds/:id',
+    {
+      schema: {
+        tags: ['Holds'],
+        summary: 'Release a hold; its units are free at once',
+        params: HoldParams,
+        response: replies({ 204: Type.Null() }, [404, 409, 410]),
+      },
+    },
+    async (request, reply) => {
+      const id = readId(request.params.id)
+      if (id === undefined) return sendGone(reply, 'not_found')
+      const result = await engine.releaseHold(id)
+      switch (result.status) {
+        case 'released':
+          if (result.entry) await writer.commit(result.entry)
+          return reply.code(204).send(null)
+        case 'already_released':
+          await writer.finish(shardOfId(id), result.entry_id)
+          return reply.code(204).send(null)
+        case 'already_used':
+          return sendUsed(reply, id)
+        default:
+          return (await findOrder(id)) ? sendUsed(reply, id) : sendGone(reply, result.status)
+      }
+    },
+  )
+
+  app.post(
+    '/api/holds/:id/extend',
+    {
+      schema: {
+        tags: ['Holds'],
+        summary: 'Let a hold end one full TTL from now, at most three TTLs after it was placed',
+        params: HoldParams,
+        response: replies({ 200: Data(Hold) }, [404, 409, 410]),
+      },
+    },
+    async (request, reply) => {
+      const id = readId(request.params.id)
+      if (id === undefined) return sendGone(reply, 'not_found')
+      const result = await engine.extendHold(id)
+      switch (result.status) {
+        case 'extended':
+          return { data: presentHold(result.hold) }
+        case 'already_used':
+          return sendUsed(reply, id)
+        case 'extension_limit':
+          return sendProblem(reply, 'extension_limit')
+        default:
+          return (await findOrder(id)) ? sendUsed(reply, id) : sendGone(reply, result.status)
+      }
+    },
+  )
+}

@@ -1,0 +1,63 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
+import type { Deps } from '../deps.ts'
+import { sendProblem } from '../problem.ts'
+import { Data, replies } from '../schemas/common.ts'
+
+const Check = Type.Object({ redis: Type.String(), postgresql: Type.String(), fence: Type.String() })
+
+/** `is_draining` says that the process is about to end: it is not ready for more. */
+export const operationRoutes: FastifyPluginAsyncTypebox<Deps & { isDraining: () => boolean }> = async (
+  app,
+  { engine, db, isDraining },
+) => {
+  const word = (work: Promise<unknown>) =>
+    work.then(
+      () => 'ok',
+      () => 'does not answer',
+    )
+
+  app.get(
+    '/healthz',
+    {
+      schema: {
+        tags: ['Operations'],
+        summary: 'Whether the process lives',
+        response: { 200: Data(Type.Object({ status: Type.Literal('ok') })) },
+      },
+    },
+    async () => ({ data: { status: 'ok' as const } }),
+  )
+
+  app.get(
+    '/readyz',
+    {
+      schema: {
+        tags: ['Operations'],
+        summary: 'Whether Redis, PostgreSQL and the fence are fine',
+        response: replies({ 200: Data(Type.Object({ status: Type.Literal('ready'), checks: Check })) }, []),
+      },
+    },
+    async (_request, reply) => {
+      const [redis, postgresql] = await Promise.all([
+        word(engine.redis.ping()),
+        word(db.use((sql) => sql.query('select 1'))),
+      ])
+      const closed = Array.from({ length: engine.shards }, (_, shard) => shard).filter(
+        (shard) => !engine.fence.isOpen(shard),
+      )
+      const reasons = engine.fence.reasons()
+      const fence =
+        closed.length === 0
+          ? 'ok'
+          : `closed: ${closed.map((shard) => `shard ${shard}: ${reasons.get(shard) ?? 'not opened yet'}`).join('; ')}`
+      const checks = { redis, postgresql, fence }
+      if (isDraining()) return sendProblem(reply, 'unavailable', 'The process is shutting down.', { checks })
+      if (redis === 'ok' && postgresql === 'ok' && fence === 'ok') {
+        return { data: { status: 'ready' as const, checks } }
+      }
+      const code = redis === 'ok' && postgresql === 'ok' ? 'recovering' : 'unavailable'
+      return sendProblem(reply, code, undefined, { checks })
+    },
+  )
+}

@@ -1,0 +1,97 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { parseId, shardOfId } from '../../engine/ids.ts'
+import type { Deps } from '../deps.ts'
+import { REPLAYED_HEADER, readIdem, refuseDoubledKey } from '../idempotency.ts'
+import { presentOrder } from '../present.ts'
+import { sendProblem } from '../problem.ts'
+import { Data, IdempotencyHeaders, replies } from '../schemas/common.ts'
+import { CreateOrderBody, Order, OrderParams } from '../schemas/orders.ts'
+import { sendGone, sendUsed } from './holds.ts'
+
+const REFUSED = 'PostgreSQL has fewer units than this order needs; the order was undone.'
+
+export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine, writer, lookup }) => {
+  function readId(prefix: 'hld_' | 'ord_', text: string): string | undefined {
+    const id = parseId(prefix, text)
+    return id !== undefined && shardOfId(id) < engine.shards ? id : undefined
+  }
+
+  app.post(
+    '/api/orders',
+    {
+      preValidation: refuseDoubledKey,
+      schema: {
+        tags: ['Orders'],
+        summary: 'Make the order of a hold, once',
+        headers: IdempotencyHeaders,
+        body: CreateOrderBody,
+        response: replies({ 201: Data(Order) }, [400, 404, 409, 410, 422]),
+      },
+    },
+    async (request, reply) => {
+      const id = readId('hld_', request.body.hold_id)
+      if (id === undefined) return sendGone(reply, 'not_found')
+      const result = await engine.createOrder(id, readIdem(request, 'orders'))
+      switch (result.status) {
+        case 'created':
+        case 'replayed': {
+          const committed =
+            result.status === 'created'
+              ? await writer.commit(result.entry)
+              : await writer.finish(shardOfId(id), result.entry_id)
+          if (committed === 'refused') return sendProblem(reply, 'insufficient_stock', REFUSED)
+          const data = presentOrder(result.order)
+          if (result.status === 'replayed') reply.header(REPLAYED_HEADER, 'true')
+          return reply.code(201).header('location', `/api/orders/${data.order_id}`).send({ data })
+        }
+        case 'key_reused':
+          return sendProblem(reply, 'idempotency_key_reused')
+        case 'already_used':
+          return sendUsed(reply, id)
+        default:
+          return (await lookup.findOrder(id)) ? sendUsed(reply, id) : sendGone(reply, result.status)
+      }
+    },
+  )
+
+  app.get(
+    '/api/orders/:id',
+    {
+      schema: {
+        tags: ['Orders'],
+        summary: 'Read an order',
+        params: OrderParams,
+        response: replies({ 200: Data(Order) }, [404]),
+      },
+    },
+    async (request, reply) => {
+      const id = readId('ord_', request.params.id)
+      const order = id && ((await engine.readOrder(id)) ?? (await lookup.findOrder(id)))
+      return order ? { data: presentOrder(order) } : sendProblem(reply, 'order_not_found')
+    },
+  )
+
+  app.delete(
+    '/api/orders/:id',
+    {
+      schema: {
+        tags: ['Orders'],
+        summary: 'Cancel an unpaid order; its units are free at once',
+        params: OrderParams,
+        response: replies({ 200: Data(Order) }, [404, 409]),
+      },
+    },
+    async (request, reply) => {
+      const id = readId('ord_', request.params.id)
+      if (id === undefined) return sendProblem(reply, 'order_not_found')
+      let result = await engine.cancelOrder(id)
+      if (result.status === 'unknown_order') {
+        if (!(await lookup.loadOrder(id))) return sendProblem(reply, 'order_not_found')
+        result = await engine.cancelOrder(id)
+      }
+      if (result.status !== 'cancelled') return sendProblem(reply, 'order_not_pending')
+      await writer.commit(result.entry)
+      return { data: presentOrder(result.order) }
+    },
+  )
+}

@@ -1,0 +1,101 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyReply } from 'fastify'
+import { productPage } from '../../db/products.ts'
+import type { Deps } from '../deps.ts'
+import { sendInvalid } from '../errors.ts'
+import { presentProduct, presentStock } from '../present.ts'
+import { sendProblem } from '../problem.ts'
+import { Data, Page, PageQuery, replies } from '../schemas/common.ts'
+import { Product, ProductParams, StockWithState } from '../schemas/products.ts'
+import { createStockStream } from '../stock-stream.ts'
+
+const CURSOR = /^[1-9][0-9]{0,15}$/
+
+export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine, lookup, db }) => {
+  const stream = createStockStream(engine)
+  app.addHook('preClose', async () => stream.close())
+
+  /** A product that Redis does not know: there is none, unless Redis has lost it. */
+  async function sendUnknown(reply: FastifyReply, product_id: number): Promise<FastifyReply> {
+    const is_lost = await lookup.isProduct(product_id)
+    return sendProblem(reply, is_lost ? 'recovering' : 'product_not_found')
+  }
+
+  app.get(
+    '/api/products',
+    {
+      schema: {
+        tags: ['Products'],
+        summary: 'List products by id',
+        querystring: PageQuery,
+        response: replies({ 200: Page(Product) }, [400]),
+      },
+    },
+    async (request, reply) => {
+      const { limit, cursor } = request.query
+      const after = cursor === undefined ? '0' : Buffer.from(cursor, 'base64url').toString()
+      if (cursor !== undefined && !CURSOR.test(after)) return sendInvalid(reply, '/cursor', 'is not a cursor')
+      const ids = await db.use((sql) => productPage(sql, Number(after), limit + 1))
+      const found = await Promise.all(ids.slice(0, limit).map((id) => engine.readProduct(id)))
+      const data = found.flatMap((product) => (product ? presentProduct(product, engine.hold_ttl_ms) : []))
+      const last = ids.length > limit ? ids[limit - 1] : undefined
+      const next_cursor = last === undefined ? null : Buffer.from(String(last)).toString('base64url')
+      return { data, meta: { next_cursor } }
+    },
+  )
+
+  app.get(
+    '/api/products/:id',
+    {
+      schema: {
+        tags: ['Products'],
+        summary: 'Read a product with its stock',
+        params: ProductParams,
+        response: replies({ 200: Data(Product) }, [400, 404]),
+      },
+    },
+    async (request, reply) => {
+      const product = await engine.readProduct(request.params.id)
+      if (!product) return sendUnknown(reply, request.params.id)
+      return { data: presentProduct(product, engine.hold_ttl_ms) }
+    },
+  )
+
+  app.get(
+    '/api/products/:id/stock',
+    {
+      schema: {
+        tags: ['Products'],
+        summary: 'Read the stock of a product',
+        params: ProductParams,
+        response: replies({ 200: Data(StockWithState) }, [400, 404]),
+      },
+    },
+    async (request, reply) => {
+      const product = await engine.readProduct(request.params.id)
+      return product ? { data: presentStock(product) } : sendUnknown(reply, request.params.id)
+    },
+  )
+
+  app.get(
+    '/api/products/:id/stock/stream',
+    {
+      schema: {
+        tags: ['Products'],
+        summary: 'Follow the stock of a product as server-sent events',
+        description: 'Event `stock`, data as of /stock: one at once, then one within 250 ms of a change.',
+        produces: ['text/event-stream'],
+        params: ProductParams,
+        response: replies({}, [400, 404]),
+      },
+    },
+    async (request, reply) => {
+      const product = await engine.readProduct(request.params.id)
+      if (!product) return sendUnknown(reply, request.params.id)
+      reply.hijack()
+      reply.raw.setHeader('x-request-id', request.id)
+      stream.listen(product, reply.raw)
+      return reply
+    },
+  )
+}

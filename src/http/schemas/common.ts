@@ -1,0 +1,76 @@
+import { type TSchema, Type } from '@sinclair/typebox'
+
+/** Text without control characters and halves of surrogate pairs: what PostgreSQL and every client can hold. */
+const CLEAN_TEXT = '^[^\\u0000-\\u001f\\u007f\\ud800-\\udfff]+$'
+const HEADER_TEXT = '^[\\x20-\\x7e]+$'
+export const MAX_LIMIT = 100
+export const DEFAULT_LIMIT = 20
+
+export const Text = (max: number, description: string) =>
+  Type.String({ minLength: 1, maxLength: max, pattern: CLEAN_TEXT, description })
+export const Id = (description: string) => Text(200, description)
+export const Time = (description: string) =>
+  Type.String({ description, examples: ['2026-01-31T12:00:00.000Z'] })
+export const Count = (description: string, minimum = 0) =>
+  Type.Integer({ minimum, maximum: Number.MAX_SAFE_INTEGER, description })
+export const Currency = Type.String({ pattern: '^[A-Z]{3}$', description: 'ISO 4217', examples: ['USD'] })
+
+/** A value or null, in the form that serializes fastest. */
+export const Nullable = <Schema extends TSchema>(schema: Schema) =>
+  Type.Unsafe<Schema['static'] | null>({ ...schema, type: [schema.type, 'null'] })
+/** One of some words, or null. */
+export const NullableWord = <Word extends string>(words: readonly Word[], description: string) =>
+  Type.Unsafe<Word | null>({ type: ['string', 'null'], enum: [...words, null], description })
+export const Word = <const Words extends readonly string[]>(words: Words, description: string) =>
+  Type.Unsafe<Words[number]>({ type: 'string', enum: words, description })
+
+export const Data = <Schema extends TSchema>(schema: Schema) => Type.Object({ data: schema })
+export const Page = <Schema extends TSchema>(schema: Schema) =>
+  Type.Object({
+    data: Type.Array(schema),
+    meta: Type.Object({ next_cursor: Nullable(Type.String({ description: 'Where the next page starts' })) }),
+  })
+
+export const PageQuery = Type.Object(
+  {
+    limit: Type.Integer({
+      minimum: 1,
+      maximum: MAX_LIMIT,
+      default: DEFAULT_LIMIT,
+      description: 'Rows of a page',
+    }),
+    cursor: Type.Optional(Text(200, 'next_cursor of the page before')),
+  },
+  { additionalProperties: false },
+)
+
+export const IdempotencyHeaders = Type.Object({
+  'idempotency-key': Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 255,
+      pattern: HEADER_TEXT,
+      description: 'The same key with the same body has one effect and one answer, for 24 hours',
+    }),
+  ),
+})
+
+export const Problem = Type.Object(
+  {
+    type: Type.String(),
+    title: Type.String(),
+    status: Type.Integer(),
+    detail: Type.String(),
+    code: Type.String({ description: 'Stable, for programs' }),
+  },
+  { additionalProperties: true, description: 'RFC 9457' },
+)
+
+/** The replies of a route: its successes, and problems for the given statuses besides those any route may have. */
+export function replies<Successes extends Record<number, TSchema>>(successes: Successes, problems: number[]) {
+  const refusals = [...new Set([...problems, 503])].map((status) => [
+    status,
+    { description: 'A problem', content: { 'application/problem+json': { schema: Problem } } },
+  ])
+  return { ...successes, ...(Object.fromEntries(refusals) as Record<4, typeof Problem>) }
+}

@@ -1,0 +1,27 @@
+import type { Engine } from '../engine/engine.ts'
+import type { Writer } from './writer.ts'
+
+/** Entries younger than this are still in the hands of the process that made them: a caller waits no longer. */
+const MIN_AGE_MS = 2_000
+const MAX_ENTRIES = 500
+
+/**
+ * Finishes journal entries that nobody finished: their process died between the step and the commit, or PostgreSQL was
+ * away. Any number of processes may do so at once. Returns how many were finished.
+ */
+export async function finishJournal(
+  engine: Engine,
+  writer: Writer,
+  shard: number,
+  min_age_ms = MIN_AGE_MS,
+): Promise<number> {
+  let finished = 0
+  for (;;) {
+    const entries = await engine.journal.oldEntries(shard, min_age_ms, MAX_ENTRIES)
+    const answers = await Promise.allSettled(entries.map((entry) => writer.commit(entry)))
+    const committed = answers.filter(({ status }) => status === 'fulfilled').length
+    finished += committed
+    await writer.drained()
+    if (entries.length < MAX_ENTRIES || committed === 0) return finished
+  }
+}

@@ -1,0 +1,149 @@
+import { type Db, isOwnFault, type Sql } from '../db/client.ts'
+import { upsertOrders } from '../db/orders.ts'
+import { upsertPayments } from '../db/payments.ts'
+import { recordAdjustments } from '../db/products.ts'
+import type { Engine } from '../engine/engine.ts'
+import type { Entry, Order, Payment } from '../engine/records.ts'
+import { UnavailableError } from '../errors.ts'
+import { gather } from '../gather.ts'
+
+/** Rows a transaction writes at most; past some hundred a larger one saves nothing more. */
+const MAX_BATCH = 256
+/** One transaction at a time: what comes meanwhile gathers for the next one (group commit). */
+const MAX_IN_FLIGHT = 1
+const MAX_WAITING = 20_000
+/** How long a caller waits for its commit. The entry stays in the journal, so it is finished later all the same. */
+const MAX_WAIT_MS = 1_500
+
+/** `refused`: PostgreSQL's floor would not take the order, so it was undone. */
+export type Committed = 'committed' | 'refused'
+export type Writer = ReturnType<typeof createWriter>
+
+/** Of several versions of one order in a batch only the latest is written: one statement can not change a row twice. */
+function latestOrders(entries: Entry[]): Order[] {
+  const latest = new Map<string, Order>()
+  for (const { order } of entries) {
+    if (order && order.version > (latest.get(order.id)?.version ?? 0)) latest.set(order.id, order)
+  }
+  return [...latest.values()]
+}
+
+/** Of a payment that was parked and settled within one batch only the settled row is written. */
+function latestPayments(entries: Entry[]): Payment[] {
+  const latest = new Map<string, Payment>()
+  for (const payment of entries.flatMap(({ payments }) => payments)) {
+    const known = latest.get(payment.idempotency_key)
+    if (!known || known.outcome === 'parked') latest.set(payment.idempotency_key, payment)
+  }
+  return [...latest.values()]
+}
+
+async function write(sql: Sql, entries: Entry[]): Promise<void> {
+  await recordAdjustments(
+    sql,
+    entries.flatMap(({ adjustment }) => adjustment ?? []),
+  )
+  await upsertOrders(sql, latestOrders(entries))
+  await upsertPayments(sql, latestPayments(entries))
+}
+
+const isFloor = (error: unknown) => (error as { constraint?: string }).constraint === 'products_floor'
+
+/** Money that came for an order which the floor refused has to go back. */
+const refundDue = (payment: Payment): Payment =>
+  payment.status === 'success' ? { ...payment, outcome: 'refund_due', reason: 'no_units_left' } : payment
+
+/**
+ * The writer: brings journal entries into PostgreSQL, all that gathered in one transaction, and drops them from the
+ * journal afterwards. Entries may come twice and in any order.
+ */
+export function createWriter(options: { db: Db; engine: Engine; on_alarm: (message: string) => void }) {
+  const { db, engine, on_alarm } = options
+  let dropping: Promise<unknown> = Promise.resolve()
+
+  /** Drops what is committed. Failing that, the sweeper commits and drops it again, which changes nothing. */
+  function drop(entries: Entry[]): void {
+    const ids_by_shard = new Map<number, string[]>()
+    for (const { shard, entry_id } of entries) {
+      ids_by_shard.set(shard, [...(ids_by_shard.get(shard) ?? []), entry_id])
+    }
+    const drops = [...ids_by_shard].map(([shard, ids]) => engine.journal.dropEntries(shard, ids))
+    dropping = Promise.allSettled([dropping, ...drops])
+  }
+
+  async function commitOne(entry: Entry): Promise<Committed | Error> {
+    try {
+      await db.transaction((sql) => write(sql, [entry]))
+      drop([entry])
+      return 'committed'
+    } catch (error) {
+      if (!isFloor(error) || !entry.order) return error as Error
+      const payments = entry.payments.map(refundDue)
+      await db.transaction((sql) => write(sql, [{ ...entry, order: null, payments }]))
+      drop([entry])
+      on_alarm(`PostgreSQL refused order ${entry.order.id}: its product is oversold in Redis`)
+      engine.fence.close(entry.shard, 'PostgreSQL refused an order')
+      return 'refused'
+    }
+  }
+
+  async function commitBatch(entries: Entry[]): Promise<Array<Committed | Error>> {
+    try {
+      await db.transaction((sql) => write(sql, entries))
+      drop(entries)
+      return entries.map(() => 'committed')
+    } catch (error) {
+      if (!isOwnFault(error)) throw error
+      // One of them is at fault: each goes on its own, so that it fails none of its neighbours.
+      const answers: Array<Committed | Error> = []
+      for (const entry of entries) {
+        const answer = await commitOne(entry).catch((error: Error) => error)
+        if (answer instanceof Error) on_alarm(`entry ${entry.entry_id} can not be written: ${answer.message}`)
+        answers.push(answer)
+      }
+      return answers
+    }
+  }
+
+  const gathered = gather<Entry, Committed>({
+    run: commitBatch,
+    max_batch: MAX_BATCH,
+    max_in_flight: MAX_IN_FLIGHT,
+    max_waiting: MAX_WAITING,
+  })
+
+  async function commit(entry: Entry): Promise<Committed> {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(
+        () => reject(new UnavailableError('unavailable', 'PostgreSQL takes too long to commit')),
+        MAX_WAIT_MS,
+      )
+    })
+    try {
+      return await Promise.race([gathered.add(entry), late])
+    } catch (error) {
+      if (error instanceof UnavailableError) throw error
+      throw new UnavailableError('unavailable', `PostgreSQL: ${(error as Error).message}`, { cause: error })
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  return {
+    /** Resolves once PostgreSQL has committed the entry. Rejects with UnavailableError; the entry then stays in the journal. */
+    commit,
+
+    /** The same for an entry that an earlier request left behind; '' and entries that are gone are committed already. */
+    async finish(shard: number, entry_id: string): Promise<Committed> {
+      const entry = entry_id === '' ? undefined : await engine.journal.readEntry(shard, entry_id)
+      return entry ? commit(entry) : 'committed'
+    },
+
+    /** Waits until all that was added is written and dropped. */
+    async drained(): Promise<void> {
+      await gathered.drained()
+      await dropping
+    },
+  }
+}

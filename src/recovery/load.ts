@@ -1,0 +1,60 @@
+import type { Db } from '../db/client.ts'
+import { findOrders } from '../db/orders.ts'
+import { paymentsOfOrders } from '../db/payments.ts'
+import { findProducts } from '../db/products.ts'
+import type { Engine } from '../engine/engine.ts'
+import { shardOfId } from '../engine/ids.ts'
+import type { Order } from '../engine/records.ts'
+import { gather } from '../gather.ts'
+
+const MAX_BATCH = 256
+const MAX_IN_FLIGHT = 1
+const MAX_WAITING = 10_000
+
+export type Lookup = ReturnType<typeof createLookup>
+
+/** What Redis does not know, asked of PostgreSQL: all questions that gather go out as one query. */
+export function createLookup(options: { db: Db; engine: Engine }) {
+  const { db, engine } = options
+  const limits = { max_batch: MAX_BATCH, max_in_flight: MAX_IN_FLIGHT, max_waiting: MAX_WAITING }
+
+  const orders = gather<string, Order | undefined>({
+    ...limits,
+    run: async (ids) => {
+      const found = await db.use((sql) => findOrders(sql, ids))
+      const by_id = new Map(found.map((order) => [order.id, order]))
+      return ids.map((id) => by_id.get(id))
+    },
+  })
+
+  const products = gather<number, { id: number; shard: number } | undefined>({
+    ...limits,
+    run: async (ids) => {
+      const found = await db.use((sql) => findProducts(sql, ids))
+      const by_id = new Map(found.map((product) => [product.id, product]))
+      return ids.map((id) => by_id.get(id))
+    },
+  })
+
+  return {
+    /** The order as PostgreSQL has it. Rejects with UnavailableError when PostgreSQL is away. */
+    findOrder: (id: string) => orders.add(id),
+
+    /** Brings an order that Redis has forgotten back into Redis, with its payments. Returns whether there is one. */
+    async loadOrder(id: string): Promise<boolean> {
+      const order = await orders.add(id)
+      if (!order) return false
+      const payments = await db.use((sql) => paymentsOfOrders(sql, [id]))
+      await engine.loadOrder(shardOfId(id), order, payments)
+      return true
+    },
+
+    /** Whether a product that Redis does not know exists all the same. Then Redis has lost it and the fence closes. */
+    async isProduct(product_id: number): Promise<boolean> {
+      const product = await products.add(product_id)
+      if (!product) return false
+      engine.fence.close(product.shard, `Redis does not know product ${product_id}`)
+      return true
+    },
+  }
+}

@@ -1,0 +1,71 @@
+import type { FastifyInstance } from 'fastify'
+import type { Config } from './config.ts'
+import { checkDb, type Db, openDb } from './db/client.ts'
+import { createEngine, type Engine } from './engine/engine.ts'
+import { checkRedis, connectRedis } from './engine/redis.ts'
+import { StartError } from './errors.ts'
+import { createWriter, type Writer } from './journal/writer.ts'
+import { createLookup, type Lookup } from './recovery/load.ts'
+import { createRecovery } from './recovery/rebuild.ts'
+
+/** What a log needs to offer here. */
+export type Say = Pick<FastifyInstance['log'], 'info' | 'warn' | 'error'>
+
+export type Service = {
+  engine: Engine
+  db: Db
+  writer: Writer
+  lookup: Lookup
+  /** Writes what is still to be written and closes all connections. */
+  close(): Promise<void>
+}
+
+/**
+ * Connects engine, journal and database, and opens the fence of every shard.
+ * @param log hears of closed fences and broken invariants
+ * @throws StartError
+ */
+export async function openService(options: {
+  config: Pick<Config, 'STOCK_SHARDS' | 'HOLD_TTL_SECONDS' | 'ORDER_TTL_SECONDS'>
+  redis_url: string
+  database_url: string
+  log: Say
+  prefix?: string
+}): Promise<Service> {
+  const { config, redis_url, database_url, log } = options
+  const redis = connectRedis(redis_url)
+  await checkRedis(redis)
+  const db = openDb(database_url)
+  const engine = createEngine({
+    redis,
+    shards: config.STOCK_SHARDS,
+    hold_ttl_ms: config.HOLD_TTL_SECONDS * 1000,
+    order_ttl_ms: config.ORDER_TTL_SECONDS * 1000,
+    ...(options.prefix === undefined ? {} : { prefix: options.prefix }),
+    on_close: (shard, reason) => {
+      log.error(`shard ${shard}: closed, because ${reason}`)
+      void recovery.reopen(shard, reason)
+    },
+    on_alarm: (message) => log.error(message),
+  })
+  const writer = createWriter({ db, engine, on_alarm: (message) => log.error(message) })
+  const recovery = createRecovery({ engine, db, writer, say: (message) => log.info(message) })
+
+  async function close(): Promise<void> {
+    await recovery.close()
+    await writer.drained()
+    redis.disconnect()
+    await db.close()
+  }
+
+  try {
+    await checkDb(db)
+    await recovery.openAll()
+  } catch (error) {
+    await close().catch(() => {})
+    throw error instanceof StartError
+      ? error
+      : new StartError(`can not open the stock: ${(error as Error).message}`)
+  }
+  return { engine, db, writer, lookup: createLookup({ db, engine }), close }
+}

@@ -1,0 +1,69 @@
+import { setTimeout } from 'node:timers/promises'
+import type { Engine } from '../engine/engine.ts'
+import { finishJournal } from '../journal/recovery.ts'
+import type { Writer } from '../journal/writer.ts'
+
+/** What is dead returns within this and the time of a sweep, well under the second that is promised. */
+const INTERVAL_MS = 250
+/** Journal entries that nobody finished are rare: looked for every so many sweeps. */
+const JOURNAL_EVERY = 4
+
+export type Sweeper = { stop(): Promise<void> }
+
+/**
+ * Sweeps every open shard until it is stopped: gives back the units of dead holds, makes orders of holds that were paid
+ * for, cancels orders that nobody paid, gives up on payments whose order can not come, and finishes the journal. Any
+ * number of sweepers may run at once; each unit returns once.
+ */
+export function startSweeper(options: {
+  engine: Engine
+  writer: Writer
+  say: (message: string) => void
+}): Sweeper {
+  const { engine, writer, say } = options
+  const stopped = new AbortController()
+
+  async function sweepHolds(shard: number): Promise<void> {
+    for (;;) {
+      const { prepaid_ids, are_more } = await engine.expireHolds(shard)
+      for (const id of prepaid_ids) {
+        const result = await engine.createOrder(id, null)
+        if (result.status === 'created') await writer.commit(result.entry)
+      }
+      if (!are_more || stopped.signal.aborted) return
+    }
+  }
+
+  async function sweep(shard: number, round: number): Promise<void> {
+    await sweepHolds(shard)
+    const entries = [...(await engine.expireOrders(shard)), ...(await engine.settleParked(shard))]
+    await Promise.all(entries.map((entry) => writer.commit(entry)))
+    if (round % JOURNAL_EVERY === 0) await finishJournal(engine, writer, shard)
+  }
+
+  async function run(): Promise<void> {
+    let last_failure = ''
+    for (let round = 0; !stopped.signal.aborted; round += 1) {
+      for (let shard = 0; shard < engine.shards; shard += 1) {
+        if (!engine.fence.isOpen(shard)) continue
+        try {
+          await sweep(shard, round)
+          last_failure = ''
+        } catch (error) {
+          const failure = (error as Error).message
+          if (failure !== last_failure) say(`sweeper: shard ${shard}: ${failure}`)
+          last_failure = failure
+        }
+      }
+      await setTimeout(INTERVAL_MS, undefined, { signal: stopped.signal }).catch(() => {})
+    }
+  }
+
+  const running = run()
+  return {
+    async stop() {
+      stopped.abort()
+      await running
+    },
+  }
+}
