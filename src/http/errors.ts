@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { UnavailableError } from '../errors.ts'
+import { BodyError } from './json.ts'
 import { type ProblemCode, problem, sendProblem } from './problem.ts'
 
 type AjvError = { instancePath: string; message?: string; params?: Record<string, unknown> }
@@ -45,6 +46,7 @@ function handleError(error: FastifyError, request: FastifyRequest, reply: Fastif
       { errors },
     )
   }
+  if (error instanceof BodyError) return sendInvalid(reply, '', error.message)
   const code = CODES[error.code]
   if (code) return sendProblem(reply, code)
   if (error.statusCode !== undefined && error.statusCode < 500) {

@@ -13,13 +13,13 @@ declare module 'fastify' {
 const STRINGS = /"(?:[^"\\]|\\.)*"(\s*:)?/g
 const MAX_DEPTH = 32
 
-/** A body that is not JSON as RFC 8259 and this service understand it. Fastify answers 400. */
-function refuse(message: string): Error & { statusCode: number } {
-  return Object.assign(new Error(message), { statusCode: 400 })
+/** A body that is not JSON as this service understands it. `message` says so to the sender. */
+export class BodyError extends Error {
+  override name = 'BodyError'
 }
 
 function countKeys(value: unknown, depth = 0): number {
-  if (depth > MAX_DEPTH) throw refuse('too deep')
+  if (depth > MAX_DEPTH) throw new BodyError(`is nested deeper than ${MAX_DEPTH} levels`)
   if (typeof value !== 'object' || value === null) return 0
   const values = Object.values(value)
   const own = Array.isArray(value) ? 0 : values.length
@@ -28,17 +28,17 @@ function countKeys(value: unknown, depth = 0): number {
 
 /** Parses JSON in which no object has a key twice: of two such keys, two readers may see different ones. */
 export function parseJson(body: Buffer): unknown {
-  if (!isUtf8(body)) throw refuse('not UTF-8')
+  if (!isUtf8(body)) throw new BodyError('is not UTF-8')
   const text = body.toString()
   let value: unknown
   try {
     value = JSON.parse(text)
   } catch {
-    throw refuse('not JSON')
+    throw new BodyError('is not JSON')
   }
   let keys = 0
   for (const match of text.matchAll(STRINGS)) if (match[1] !== undefined) keys += 1
-  if (keys !== countKeys(value)) throw refuse('a key twice')
+  if (keys !== countKeys(value)) throw new BodyError('has a key twice in one object')
   return value
 }
 

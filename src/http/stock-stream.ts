@@ -20,7 +20,7 @@ export function createStockStream(engine: Engine) {
   const listeners_by_product = new Map<number, Set<ServerResponse>>()
   const last_by_product = new Map<number, string>()
   let timer: NodeJS.Timeout | undefined
-  let beat_at_ms = 0
+  let beat_at_ms = Date.now() + HEARTBEAT_MS
 
   const format = (product: Product) => `event: stock\ndata: ${JSON.stringify(presentStock(product))}\n\n`
 
@@ -71,7 +71,9 @@ export function createStockStream(engine: Engine) {
         'x-accel-buffering': 'no',
         connection: 'keep-alive',
       })
-      listener.write(format(product))
+      const text = format(product)
+      listener.write(text)
+      if (!last_by_product.has(product.id)) last_by_product.set(product.id, text)
       const listeners = listeners_by_product.get(product.id) ?? new Set()
       listeners_by_product.set(product.id, listeners.add(listener))
       listener.on('close', () => leave(product.id, listener))
