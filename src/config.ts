@@ -8,6 +8,15 @@ const WEBHOOK_SECRET = /^whsec_[A-Za-z0-9+/]+={0,2}$/
 const SECRET_MIN_BYTES = 24
 const SECRET_MAX_BYTES = 64
 
+const NOT_YET = [
+  'REDIS_CLUSTER_NODES',
+  'WORKERS',
+  'RATE_LIMIT_PER_MINUTE',
+  'CUSTOMER_JWT_SECRET',
+  'CUSTOMER_JWKS_URL',
+]
+const NOT_YET_DEFAULTS: Record<string, string> = { WORKERS: '1' }
+
 const Env = Type.Object({
   NODE_ENV: Type.Optional(Type.String()),
   PORT: Type.Integer({ minimum: 0, maximum: 65535, default: 3000 }),
@@ -37,7 +46,12 @@ export type Config = Omit<Static<typeof Env>, 'WEBHOOK_SECRETS' | 'LOG_LEVEL' | 
   is_loopback: boolean
 }
 
-type SchemaError = { instancePath?: string; message?: string; params?: { allowedValues?: unknown[] } }
+type SchemaError = { instancePath?: string; message?: string; params?: { pattern?: string } }
+
+const SCHEMES: Record<string, string> = {
+  REDIS_URL: 'redis:// or rediss://',
+  DATABASE_URL: 'postgres:// or postgresql://',
+}
 
 /** Reads `env/PORT must be integer` from what env-schema throws. */
 function explain(error: unknown): string {
@@ -48,6 +62,7 @@ function explain(error: unknown): string {
     anyOf?: Array<{ const: string }>
   }
   if (anyOf) return `${name} must be one of ${anyOf.map((choice) => choice.const).join(', ')}`
+  if (first.params?.pattern) return `${name} must begin with ${SCHEMES[name]}`
   return `${name} ${first.message}`
 }
 
@@ -82,8 +97,10 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
   } catch (error) {
     throw new StartError(explain(error))
   }
-  if (data.REDIS_CLUSTER_NODES) {
-    throw new StartError('REDIS_CLUSTER_NODES is not supported yet: set REDIS_URL to one server')
+  for (const name of NOT_YET) {
+    // Who sets one of these relies on it; ignoring it would be worse than not starting.
+    if (data[name] && data[name] !== NOT_YET_DEFAULTS[name])
+      throw new StartError(`${name} is not supported yet: unset it`)
   }
   if (read.NODE_ENV === 'production') {
     for (const name of ['ADMIN_TOKEN', 'WEBHOOK_SECRETS', 'REDIS_URL', 'DATABASE_URL'] as const) {

@@ -38,6 +38,7 @@ const SERVICE_VARIABLES = [
   ...['PGHOST', 'PGPORT', 'PGUSER', 'PGPASSWORD', 'PGDATABASE', 'PGOPTIONS', 'PGSSLMODE', 'PGSERVICE'],
 ]
 
+const say = (line: string) => console.error(`holdfast: ${line}`)
 const stopped = new AbortController()
 const stop = (name: string) => () => stopped.abort(name)
 
@@ -52,7 +53,7 @@ async function main(): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), FOLDER_PREFIX))
   try {
     const data_dir = join(folder, 'data')
-    const servers = await openServers({ data_dir, say: console.log, is_throw_away: true })
+    const servers = await openServers({ data_dir, say, is_throw_away: true })
     try {
       return await runTap(folder, servers)
     } finally {
@@ -97,7 +98,7 @@ async function runTap(folder: string, servers: { redis_url: string; database_url
   await endGroup(child, exited)
   await within(STOP_WAIT_MS, closed)
   if (stopped.signal.aborted) {
-    console.log(`stopped by ${stopped.signal.reason}`)
+    say(`stopped by ${stopped.signal.reason}`)
     return 1
   }
   const code = child.exitCode ?? 1
@@ -164,6 +165,6 @@ try {
   process.exitCode = await main()
 } catch (error) {
   if (!(error instanceof StartError)) throw error
-  console.error(`holdfast: ${error.message}`)
+  say(error.message)
   process.exitCode = 1
 }
