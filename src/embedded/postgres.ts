@@ -92,6 +92,7 @@ export async function stopLeftoverPostgres(
   const folder = join(data_dir, 'postgres')
   const port = await lastPort(folder)
   const pid = port === undefined ? undefined : await askPostgres(port, password).catch(() => undefined)
+  // The folder may be a copy, password and all, of one whose server runs: only what works in this very folder is ours.
   if (pid === undefined || !(await worksIn(pid, folder))) return
   const id = await identify(pid)
   if (id) await stopPostgres(id)

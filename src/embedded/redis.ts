@@ -2,7 +2,15 @@ import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { StartError } from '../errors.ts'
-import { freePort, identify, type ProcessId, type StopStep, spawnServer, stopProcess } from './process.ts'
+import {
+  freePort,
+  identify,
+  type ProcessId,
+  type StopStep,
+  spawnServer,
+  stopProcess,
+  worksIn,
+} from './process.ts'
 import { waitUntilReady } from './ready.ts'
 import { findRedisServer, REDIS_MIN_VERSION } from './redis-server.ts'
 import type { ServerState } from './state.ts'
@@ -54,7 +62,7 @@ export async function stopRedis(id: ProcessId): Promise<void> {
 
 /**
  * Ends a Redis that a killed owner left behind on `DATA_DIR/redis`: the recorded process if it still is that one, and
- * whatever takes our password on the port of the last settings.
+ * whatever takes our password on the port of the last settings and works in the folder.
  */
 export async function stopLeftoverRedis(
   data_dir: string,
@@ -62,9 +70,12 @@ export async function stopLeftoverRedis(
   recorded: ServerState | undefined,
 ): Promise<void> {
   if (recorded?.id) await stopRedis(recorded.id)
-  const port = await lastPort(join(data_dir, 'redis'))
+  const folder = join(data_dir, 'redis')
+  const port = await lastPort(folder)
   const pid = port === undefined ? undefined : await askRedis(port, password).catch(() => undefined)
-  const id = pid === undefined ? undefined : await identify(pid)
+  // The folder may be a copy, password and all, of one whose server runs: only what works in this very folder is ours.
+  if (pid === undefined || !(await worksIn(pid, folder))) return
+  const id = await identify(pid)
   if (id) await stopRedis(id)
 }
 
