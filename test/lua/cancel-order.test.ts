@@ -121,7 +121,7 @@ t.test(
   'of a cancellation, a time-out, a failed payment and a success at once, each unit moves once',
   async (t) => {
     const f = await openFixture(t)
-    const counts = await ending(f, 100)
+    const counts = await ending(f, 60)
     const allowed = ['cancelled', 'expired', 'failed', 'paid', 'expired + paid', 'failed + paid']
     t.same(
       Object.keys(counts).filter((winner) => !allowed.includes(winner)),

@@ -1,0 +1,360 @@
+import t from 'tap'
+import type { Order } from '../../src/engine/records.ts'
+import { clockAt } from '../fixtures/change.ts'
+import { type Fixture, LONG_MS, notice, openFixture, refusedByFence, unchanged } from '../fixtures/redis.ts'
+
+const STEP = 250 // holds that one step takes back
+
+t.test('a payment is refused with another epoch, and without one', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  const order = await f.order(1)
+  const hold = await f.hold(1)
+  for (const { id } of [order, hold]) {
+    await refusedByFence(t, f, (engine) => engine.applyPayment(notice(id, 'p1', 'success'), true))
+  }
+})
+
+t.test(
+  'a key that paid for one order is refused for another, be that an order, a hold or nothing',
+  async (t) => {
+    const f = await openFixture(t)
+    await f.load(1, 10)
+    const [order, other, hold, released] = [
+      await f.order(1),
+      await f.order(1),
+      await f.hold(1),
+      await f.hold(1),
+    ]
+    await f.engine.releaseHold(released.id)
+    await f.engine.applyPayment(notice(order.id, 'p1', 'success'), false)
+    for (const id of [other.id, hold.id, released.id, `AAAAAAAAAAAAAAAA${hold.id.slice(16)}`]) {
+      const again = await unchanged(t, f, () => f.engine.applyPayment(notice(id, 'p1', 'success'), true))
+      t.same(again, { status: 'key_reused' })
+    }
+  },
+)
+
+t.test('a key is refused with another status, amount or currency, before and after its order', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  const stated = { amount: 9900, currency: 'USD' }
+  const { id } = await f.hold(1)
+  await f.engine.applyPayment(notice(id, 'p1', 'success', stated), false)
+  const refused = async () => {
+    for (const other of [
+      notice(id, 'p1', 'failed', stated),
+      notice(id, 'p1', 'success', { ...stated, amount: 9901 }),
+      notice(id, 'p1', 'success', { ...stated, currency: 'EUR' }),
+      notice(id, 'p1', 'success', { amount: 9900 }),
+      notice(id, 'p1', 'success'),
+    ]) {
+      const again = await unchanged(t, f, () => f.engine.applyPayment(other, true))
+      t.same(again, { status: 'key_reused' })
+    }
+  }
+  await refused()
+  await f.engine.createOrder(id, null)
+  await refused()
+  await f.equation('at the end')
+})
+
+t.test('a repeated payment is answered with its first outcome and has no effect', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  const order = await f.order(1)
+  const paying = notice(order.id, 'p1', 'success', { amount: 9900, payment_method: 'card' })
+  const first = await f.engine.applyPayment(paying, false)
+  const second = await f.engine.applyPayment(notice(order.id, 'p2', 'success'), false)
+  const third = await f.engine.applyPayment(notice(order.id, 'p3', 'failed'), false)
+  if (!('entry' in first && 'entry' in second && 'entry' in third)) throw new Error('not all applied')
+  for (const [key, status, answer] of [
+    ['p2', 'success', second],
+    ['p3', 'failed', third],
+  ] as const) {
+    const again = await unchanged(t, f, () => f.engine.applyPayment(notice(order.id, key, status), false))
+    t.same(again, {
+      status: 'duplicate',
+      first_outcome: answer.status,
+      order: first.order,
+      entry_id: answer.entry.entry_id,
+    })
+  }
+  const delivered = { ...paying, payment_method: 'other', transaction_id: 'tx_2' }
+  t.match(await f.engine.applyPayment(delivered, false), { status: 'duplicate', first_outcome: 'applied' })
+  await f.engine.journal.dropEntries(0, [first.entry.entry_id])
+  await f.redis.del(f.keys.payment(0, 'p1'))
+  t.match(
+    await f.engine.applyPayment(paying, false),
+    { status: 'duplicate', first_outcome: 'applied', entry_id: '' },
+    'the order remembers its payments by itself',
+  )
+  await f.equation('at the end')
+})
+
+t.test(
+  'an order that is neither here nor held is asked for in PostgreSQL before a payment is parked',
+  async (t) => {
+    const f = await openFixture(t)
+    await f.load(1, 10)
+    const dead = await f.deadHold(1)
+    const { id, expires_at_ms } = await f.hold(1)
+    await f.engine.releaseHold(id)
+    const never = `AAAAAAAAAAAAAAAA${id.slice(16)}`
+    for (const order_id of [dead.id, id, never]) {
+      for (const status of ['success', 'failed'] as const) {
+        const answer = await unchanged(t, f, () =>
+          f.engine.applyPayment(notice(order_id, `${order_id}${status}`, status), false),
+        )
+        t.same(answer, { status: 'unknown_order' })
+      }
+    }
+    const parked = await f.engine.applyPayment(notice(never, 'p1', 'success'), true)
+    t.match(parked, { status: 'parked', order: null, entry: { payments: [{ outcome: 'parked' }] } })
+    const again = await unchanged(t, f, () => f.engine.applyPayment(notice(never, 'p1', 'success'), false))
+    t.match(again, { status: 'duplicate', first_outcome: 'parked', order: null })
+    const deadlineOf = async (order_id: string) =>
+      Number(await f.redis.zscore(f.keys.shard(0, 'parked'), order_id))
+    t.ok((await deadlineOf(never)) > expires_at_ms, 'it waits for longer than any hold can live')
+    await f.engine.applyPayment(notice(id, 'p2', 'success'), true)
+    t.ok((await deadlineOf(id)) <= (await f.now()), 'one for a released hold is due at once')
+    await f.equation('at the end')
+  },
+)
+
+t.test(
+  'a payment for a live hold is parked at once, and a success keeps the hold from expiring',
+  async (t) => {
+    const f = await openFixture(t)
+    await f.load(1, 10)
+    for (const [name, status, stated, lives] of [
+      ['a success', 'success', {}, true],
+      ['a success with the right amount', 'success', { amount: 19800, currency: 'USD' }, true],
+      ['a failure', 'failed', {}, false],
+      ['a success with another amount', 'success', { amount: 19801 }, false],
+      ['a success in another currency', 'success', { currency: 'EUR' }, false],
+    ] as const) {
+      const hold = await f.hold(2)
+      const parked = await f.engine.applyPayment(notice(hold.id, name, status, stated), false)
+      t.match(parked, { status: 'parked', reason: null, order: null })
+      await f.equation(`after ${name} was parked`)
+      const later = f.open({ change: clockAt(hold.expires_at_ms + 1) })
+      t.equal((await later.readHold(hold.id)).status, lives ? 'live' : 'expired', name)
+      t.match(await later.expireHolds(0), { count: lives ? 0 : 1, prepaid_ids: lives ? [hold.id] : [] })
+      if (lives) t.match(await f.engine.createOrder(hold.id, null), { order: { payment_status: 'paid' } })
+      await f.equation(`at the end of ${name}`)
+    }
+  },
+)
+
+t.test('a wrong success does not stand in the way of a right one', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  const hold = await f.hold(1)
+  await f.engine.applyPayment(notice(hold.id, 'p1', 'failed'), false)
+  await f.engine.applyPayment(notice(hold.id, 'p2', 'success', { amount: 1 }), false)
+  await f.engine.applyPayment(notice(hold.id, 'p3', 'success', { amount: 9900 }), false)
+  const later = f.open({ change: clockAt(hold.expires_at_ms) })
+  t.match(await later.createOrder(hold.id, null), { status: 'created', order: { payment_status: 'paid' } })
+  t.match(await f.outcomes(), {
+    p1: { outcome: 'applied' },
+    p2: { outcome: 'refund_due', reason: 'amount_mismatch' },
+    p3: { outcome: 'applied' },
+  })
+  await f.equation('at the end')
+})
+
+/** An order in each state that the contract's table names; with one unit more, free to be taken again. */
+const STATES: Record<string, (f: Fixture) => Promise<Order>> = {
+  pending: (f) => f.order(1),
+  paid: async (f) => {
+    const order = await f.order(1)
+    await f.engine.applyPayment(notice(order.id, `${order.id} paid`, 'success'), false)
+    return order
+  },
+  failed: async (f) => {
+    const order = await f.order(1)
+    await f.engine.applyPayment(notice(order.id, `${order.id} failed`, 'failed'), false)
+    return order
+  },
+  late: async (f) => {
+    const order = await f.order(1, { order_ttl_ms: 1 })
+    await f.engine.expireOrders(0)
+    return order
+  },
+  cancelled: async (f) => {
+    const order = await f.order(1)
+    await f.engine.cancelOrder(order.id)
+    return order
+  },
+}
+const CONFIRMED = { payment_status: 'paid', order_status: 'confirmed', cancel_reason: null }
+const FAILED = { payment_status: 'failed', order_status: 'cancelled', cancel_reason: 'payment_failed' }
+
+for (const [state, success, failed] of [
+  ['pending', { status: 'applied', order: CONFIRMED }, { status: 'applied', order: FAILED }],
+  [
+    'paid',
+    { status: 'refund_due', reason: 'already_paid', order: CONFIRMED },
+    { status: 'ignored', order: CONFIRMED },
+  ],
+  ['failed', { status: 'applied', order: CONFIRMED }, { status: 'ignored', order: FAILED }],
+  [
+    'late',
+    { status: 'applied', order: CONFIRMED },
+    { status: 'ignored', order: { ...FAILED, cancel_reason: 'payment_timeout' } },
+  ],
+  [
+    'cancelled',
+    {
+      status: 'refund_due',
+      reason: 'order_cancelled',
+      order: { payment_status: 'pending', cancel_reason: 'requested' },
+    },
+    { status: 'ignored', order: { payment_status: 'pending', cancel_reason: 'requested' } },
+  ],
+] as const) {
+  t.test(`a payment of an order that is ${state} has the effect that the contract names`, async (t) => {
+    const f = await openFixture(t)
+    await f.load(1, 10, { max_per_customer: null })
+    for (const [payment_status, wanted] of [
+      ['success', success],
+      ['failed', failed],
+    ] as const) {
+      const { id } = (await STATES[state]?.(f)) ?? { id: '' }
+      const before = await f.engine.readOrder(id)
+      for (const stated of [{ amount: 1 }, { currency: 'EUR' }, { amount: 9900, currency: 'usd' }]) {
+        const key = `${id} wrong ${JSON.stringify(stated)}`
+        const answer = await f.engine.applyPayment(notice(id, key, 'success', stated), false)
+        t.match(answer, { status: 'refund_due', reason: 'amount_mismatch', entry: { order: null } })
+        t.same(await f.engine.readOrder(id), before, 'the order is as it was')
+      }
+      const paying = notice(id, `${id} last`, payment_status, { amount: 9900, currency: 'USD' })
+      const answer = await f.engine.applyPayment(paying, false)
+      t.match(answer, wanted)
+      const changed = wanted.status === 'applied'
+      const after = await f.engine.readOrder(id)
+      t.equal(after?.version, (before?.version ?? 0) + (changed ? 1 : 0))
+      if ('entry' in answer) {
+        t.same(answer.entry.order, changed ? after : null, 'the journal carries the order where it changed')
+        t.same(await f.engine.journal.readEntry(0, answer.entry.entry_id), answer.entry)
+      }
+      await f.equation(`after ${payment_status} for an order that was ${state}`)
+    }
+  })
+}
+
+t.test(
+  'a late success is due for refund when its units are gone, and takes those of dead holds first',
+  async (t) => {
+    const f = await openFixture(t)
+    await f.load(1, 1, { max_per_customer: 1 })
+    const order = await f.order(1, { customer_id: 'ada', order_ttl_ms: 1 })
+    await f.engine.expireOrders(0)
+    const dead = await f.deadHold(1, 'bob')
+    const late = await f.engine.applyPayment(notice(order.id, 'p1', 'success'), false)
+    t.match(late, { status: 'applied', order: CONFIRMED })
+    t.match(await f.engine.createOrder(dead.id, null), { status: 'expired' })
+    await f.equation('after the late success')
+
+    await f.load(2, 1)
+    const second = await f.order([[2, 1]])
+    await f.engine.applyPayment(notice(second.id, 'p2', 'failed'), false)
+    await f.hold([[2, 1]])
+    const gone = await f.engine.applyPayment(notice(second.id, 'p3', 'success'), false)
+    t.match(gone, { status: 'refund_due', reason: 'no_units_left', entry: { order: null }, order: FAILED })
+    t.match(await f.stock(2), { available: 0, held: 1, sold: 0 })
+    await f.equation('after the refund')
+  },
+)
+
+t.test('a late success for several products takes all of them or none', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 1)
+  await f.load(2, 1)
+  const order = await f.order([
+    [1, 1],
+    [2, 1],
+  ])
+  await f.engine.applyPayment(notice(order.id, 'p1', 'failed'), false)
+  await f.hold([[2, 1]])
+  t.match(await f.engine.applyPayment(notice(order.id, 'p2', 'success'), false), { reason: 'no_units_left' })
+  t.match(await f.stock(1), { available: 1, sold: 0 })
+  await f.equation('after it')
+})
+
+t.test(
+  'a late success behind more dead holds than a step takes back is asked again, not refunded',
+  async (t) => {
+    const f = await openFixture(t)
+    await f.load(1, 1)
+    await f.load(2, STEP)
+    const order = await f.order(1)
+    await f.engine.applyPayment(notice(order.id, 'p1', 'failed'), false)
+    const short = f.open({ hold_ttl_ms: 1 })
+    const dead = await Promise.all(Array.from({ length: STEP }, () => f.hold([[2, 1]], { engine: short })))
+    await f.until(Math.max(...dead.map((hold) => hold.expires_at_ms)))
+    await f.deadHold(1)
+    const raw = await f.run('apply-payment', 0, {
+      id: order.id,
+      args: {
+        id: order.id,
+        may_park: 0,
+        park_ttl_ms: LONG_MS,
+        key_ttl_ms: LONG_MS,
+        key: 'p2',
+        payment_status: 'success',
+        amount: '',
+        currency: '',
+        method: '',
+        transaction: '',
+      },
+      keys: [f.keys.payment(0, 'p2')],
+    })
+    t.same(raw, ['backlog'])
+    t.same(Object.keys(await f.outcomes()), ['p1'], 'nothing has been decided')
+    await f.equation('after the first step')
+    t.match(await f.engine.applyPayment(notice(order.id, 'p2', 'success'), false), { status: 'applied' })
+    await f.equation('at the end')
+  },
+)
+
+t.test('a failed payment gives the units back long after the hold is gone', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 2, { max_per_customer: 2 })
+  const order = await f.order(2, { customer_id: 'ada' })
+  const later = f.open({ change: clockAt(order.hold_expires_at_ms + LONG_MS) })
+  await later.expireHolds(0)
+  t.match(await later.applyPayment(notice(order.id, 'p1', 'failed'), false), { status: 'applied' })
+  t.match(await f.stock(), { available: 2, pending: 0 })
+  await f.equation('after the failure')
+  await f.hold(2, { customer_id: 'ada' })
+})
+
+t.test('a key may contain anything', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 100)
+  for (const key of [
+    'a|b|c|d|e',
+    'payment:1',
+    '"quoted"',
+    'Zoë ✓ 漢字',
+    'a\nb',
+    'status',
+    '__proto__',
+    'x'.repeat(255),
+  ]) {
+    const { id } = await f.hold(1)
+    const paying = notice(id, key, 'success', { transaction_id: `tx ${key}`, payment_method: key })
+    t.match(await f.engine.applyPayment(paying, false), { status: 'parked' })
+    t.match(await f.engine.applyPayment(paying, false), { status: 'duplicate', first_outcome: 'parked' })
+    const made = await f.engine.createOrder(id, null)
+    t.match(made, {
+      order: CONFIRMED,
+      entry: { payments: [{ ...paying, outcome: 'applied', first_outcome: 'parked' }] },
+    })
+    t.match(await f.engine.applyPayment(paying, false), { status: 'duplicate', first_outcome: 'parked' })
+    t.match(await f.engine.applyPayment({ ...paying, status: 'failed' }, false), { status: 'key_reused' })
+  }
+  await f.equation('at the end')
+})
