@@ -1,0 +1,127 @@
+import t from 'tap'
+import { type Change, clockAt } from '../fixtures/change.ts'
+import { type Fixture, notice, openFixture, refusedByFence, unchanged } from '../fixtures/redis.ts'
+
+const STEP = 100 // orders that one step looks at
+
+t.test('a sweep of orders is refused with another epoch, and without one', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  await f.order(1, { order_ttl_ms: 1 })
+  await refusedByFence(t, f, (engine) => engine.expireOrders(0))
+})
+
+t.test('an order that is unpaid at pay_by is cancelled, its units are free again', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10, { max_per_customer: 3 })
+  await f.load(2, 10)
+  const order = await f.order(
+    [
+      [1, 3],
+      [2, 1],
+    ],
+    { customer_id: 'ada', order_ttl_ms: 1 },
+  )
+  const [entry, ...others] = await f.engine.expireOrders(0)
+  t.same(others, [])
+  t.match(entry, {
+    order: {
+      ...order,
+      version: 2,
+      payment_status: 'failed',
+      order_status: 'cancelled',
+      cancel_reason: 'payment_timeout',
+    },
+    payments: [],
+  })
+  t.same(await f.engine.journal.readEntry(0, entry?.entry_id ?? ''), entry)
+  t.match(await f.stock(1), { available: 10, pending: 0 })
+  t.match(await f.stock(2), { available: 10, pending: 0 })
+  await f.equation('after the sweep')
+  t.same(await unchanged(t, f, () => f.engine.expireOrders(0)), [])
+  await f.hold(3, { customer_id: 'ada' })
+})
+
+t.test('an order is due at pay_by and not a millisecond before', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  const order = await f.order(1)
+  const early = f.open({ change: clockAt(order.pay_by_ms - 1) })
+  t.same(await unchanged(t, f, () => early.expireOrders(0)), [])
+  t.equal((await f.open({ change: clockAt(order.pay_by_ms) }).expireOrders(0)).length, 1)
+  await f.equation('after the sweep')
+})
+
+t.test(
+  'orders that are paid, failed or cancelled are left alone, and so is one named twice or unknown',
+  async (t) => {
+    const f = await openFixture(t)
+    await f.load(1, 10)
+    const own = { order_ttl_ms: 1 }
+    const paid = await f.order(1, own)
+    await f.engine.applyPayment(notice(paid.id, 'p1', 'success'), false)
+    const failed = await f.order(1, own)
+    await f.engine.applyPayment(notice(failed.id, 'p2', 'failed'), false)
+    const cancelled = await f.order(1, own)
+    await f.engine.cancelOrder(cancelled.id)
+    const { id } = await f.hold(1)
+    const sweep = (ids: string[]) =>
+      f.run('expire-orders', 0, { args: {}, keys: ids.map((it) => f.keys.id(0, 'order', it)), rest: ids })
+    const ids = [paid.id, failed.id, cancelled.id, id]
+    t.same(await unchanged(t, f, () => sweep(ids)), ['done'])
+    const due = await f.order(1, own)
+    t.equal((await sweep([...ids, due.id, due.id, due.id])).length, 2, 'one reply beside done')
+    await f.equation('at the end')
+  },
+)
+
+t.test('a sweep looks at a bounded number of orders, those first that are due first', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, STEP * 2 + 10)
+  await f.order(5)
+  const late = await Promise.all(Array.from({ length: STEP + 7 }, () => f.order(1, { order_ttl_ms: 1 })))
+  t.equal(late.length, STEP + 7)
+  t.equal((await f.engine.expireOrders(0)).length, STEP)
+  await f.equation('after the first step')
+  t.equal((await f.engine.expireOrders(0)).length, 7)
+  t.match(await f.stock(), { pending: 5 })
+  await f.equation('at the end')
+})
+
+t.test('a payment after pay_by that comes before the sweep is in time', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  const order = await f.order(1, { order_ttl_ms: 1 })
+  t.match(await f.engine.applyPayment(notice(order.id, 'p1', 'success'), false), { status: 'applied' })
+  t.same(await f.engine.expireOrders(0), [])
+  await f.equation('at the end')
+})
+
+const sweeping = async (f: Fixture, change?: Change) => {
+  await f.load(1, 1000)
+  await f.order(500)
+  const late = await Promise.all(Array.from({ length: 40 }, () => f.order(1, { order_ttl_ms: 1 })))
+  const engines = Array.from({ length: 3 }, () =>
+    f.open({ own_connection: true, ...(change ? { change } : {}) }),
+  )
+  // Each sweeper has read the list of due orders before any of them acts on it.
+  await Promise.all(engines.map(({ redis }) => redis.ping()))
+  const swept = (await Promise.all(engines.map((engine) => engine.expireOrders(0)))).flat()
+  return { late: late.length, swept: swept.length }
+}
+
+t.test('of three sweepers at once, each order is cancelled by one', async (t) => {
+  const f = await openFixture(t)
+  const { late, swept } = await sweeping(f)
+  t.equal(swept, late)
+  t.match(await f.stock(), { available: 500, pending: 500 })
+  await f.equation('after the sweeps')
+})
+
+t.test('control: sweepers that do not look whether the order is pending give units back twice', async (t) => {
+  const f = await openFixture(t)
+  const { late, swept } = await sweeping(f, [['not seen[id] and is_pending(order)', 'not seen[id]']])
+  t.ok(swept > late, `${late} orders were due, ${swept} were cancelled`)
+  const pending = (await f.stock())?.pending ?? 500
+  t.ok(pending < 500, `orders for 500 units are pending, ${pending} are counted`)
+})
