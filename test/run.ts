@@ -1,11 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { lstat, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { lstat, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { watchParent } from '../src/embedded/parent.ts'
+import { identify, isRunning, type ProcessId } from '../src/embedded/process.ts'
 import { openServers, stopLeftovers } from '../src/embedded/servers.ts'
 import { StartError } from '../src/errors.ts'
 
@@ -17,6 +18,8 @@ import { StartError } from '../src/errors.ts'
 const FOLDER_PREFIX = 'holdfast-test-'
 /** What marks a folder on which embedded servers run, or ran. */
 const STATE_FILE = /^servers-\d+\.json$/
+/** Which process tap is, for the next run, should this one be killed. */
+const TAP_FILE = 'tap.json'
 /** How long tap and the tests may take to end after a signal before they are killed. */
 const STOP_WAIT_MS = 2_000
 /** The summary of a run stands in its last lines. */
@@ -87,6 +90,8 @@ async function runTap(folder: string, servers: { redis_url: string; database_url
       detached: true,
     },
   )
+  const id = await identify(child.pid ?? 0)
+  await writeFile(join(folder, TAP_FILE), JSON.stringify(id ?? null))
   let tail = ''
   child.stdout?.on('data', (chunk: Buffer) => {
     process.stdout.write(chunk)
@@ -112,18 +117,20 @@ async function runTap(folder: string, servers: { redis_url: string; database_url
 
 /** Ends tap, if it still runs, and whatever the tests left behind in its process group. */
 async function endGroup(child: ChildProcess, exited: Promise<unknown>): Promise<void> {
-  const signal = (name: NodeJS.Signals) => {
-    try {
-      if (child.pid !== undefined) process.kill(-child.pid, name)
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
-    }
-  }
+  if (child.pid === undefined) return
   if (child.exitCode === null && child.signalCode === null) {
-    signal('SIGTERM')
+    signalGroup(child.pid, 'SIGTERM')
     await within(STOP_WAIT_MS, exited)
   }
-  signal('SIGKILL')
+  signalGroup(child.pid, 'SIGKILL')
+}
+
+function signalGroup(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-pid, signal)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
 }
 
 /** Waits for the promise, but no longer than this. */
@@ -157,7 +164,12 @@ async function removeOldFolders(): Promise<void> {
     if (uid !== process.getuid?.()) continue
     const data_dir = join(folder, 'data')
     const names = await readdir(data_dir).catch(() => [])
-    if (names.some((it) => STATE_FILE.test(it)) && (await stopLeftovers(data_dir))) await removeFolder(folder)
+    if (!names.some((it) => STATE_FILE.test(it)) || !(await stopLeftovers(data_dir))) continue
+    const tap = JSON.parse(
+      await readFile(join(folder, TAP_FILE), 'utf8').catch(() => 'null'),
+    ) as ProcessId | null
+    if (tap && (await isRunning(tap))) signalGroup(tap.pid, 'SIGKILL')
+    await removeFolder(folder)
   }
 }
 
