@@ -17,8 +17,8 @@ export type StockStream = ReturnType<typeof createStockStream>
  * a shard with one call.
  */
 export function createStockStream(engine: Engine) {
-  const listeners_by_product = new Map<number, Set<ServerResponse>>()
-  const last_by_product = new Map<number, string>()
+  /** What each listener was told last: two that came at different moments may not have seen the same. */
+  const listeners_by_product = new Map<number, Map<ServerResponse, string>>()
   let timer: NodeJS.Timeout | undefined
   let beat_at_ms = Date.now() + HEARTBEAT_MS
 
@@ -29,13 +29,15 @@ export function createStockStream(engine: Engine) {
     else listener.write(text)
   }
 
-  async function tell(product_id: number, listeners: Set<ServerResponse>): Promise<void> {
+  async function tell(product_id: number, listeners: Map<ServerResponse, string>): Promise<void> {
     const product = await engine.readProduct(product_id).catch(() => undefined)
     if (!product) return
     const text = format(product)
-    if (last_by_product.get(product_id) === text) return
-    last_by_product.set(product_id, text)
-    for (const listener of listeners) send(listener, text)
+    for (const [listener, last] of listeners) {
+      if (last === text) continue
+      listeners.set(listener, text)
+      send(listener, text)
+    }
   }
 
   async function tick(): Promise<void> {
@@ -43,7 +45,7 @@ export function createStockStream(engine: Engine) {
     if (now_ms >= beat_at_ms) {
       beat_at_ms = now_ms + HEARTBEAT_MS
       for (const listeners of listeners_by_product.values()) {
-        for (const listener of listeners) send(listener, ': still here\n\n')
+        for (const listener of listeners.keys()) send(listener, ': still here\n\n')
       }
     }
     await Promise.all([...listeners_by_product].map(([product_id, listeners]) => tell(product_id, listeners)))
@@ -57,9 +59,7 @@ export function createStockStream(engine: Engine) {
   function leave(product_id: number, listener: ServerResponse): void {
     const listeners = listeners_by_product.get(product_id)
     listeners?.delete(listener)
-    if (listeners?.size !== 0) return
-    listeners_by_product.delete(product_id)
-    last_by_product.delete(product_id)
+    if (listeners?.size === 0) listeners_by_product.delete(product_id)
   }
 
   return {
@@ -73,9 +73,8 @@ export function createStockStream(engine: Engine) {
       })
       const text = format(product)
       listener.write(text)
-      if (!last_by_product.has(product.id)) last_by_product.set(product.id, text)
-      const listeners = listeners_by_product.get(product.id) ?? new Set()
-      listeners_by_product.set(product.id, listeners.add(listener))
+      const listeners = listeners_by_product.get(product.id) ?? new Map<ServerResponse, string>()
+      listeners_by_product.set(product.id, listeners.set(listener, text))
       listener.on('close', () => leave(product.id, listener))
       if (timer === undefined) schedule()
     },
@@ -83,7 +82,7 @@ export function createStockStream(engine: Engine) {
     close(): void {
       clearTimeout(timer)
       for (const listeners of listeners_by_product.values()) {
-        for (const listener of listeners) listener.end()
+        for (const listener of listeners.keys()) listener.end()
       }
       listeners_by_product.clear()
     },

@@ -80,6 +80,8 @@ export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engi
   app.get(
     '/api/products/:id/stock/stream',
     {
+      // A HEAD request would listen for ever to what it can not be told.
+      exposeHeadRoute: false,
       schema: {
         tags: ['Products'],
         summary: 'Follow the stock of a product as server-sent events',
