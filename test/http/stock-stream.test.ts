@@ -1,0 +1,112 @@
+import { get, type IncomingMessage } from 'node:http'
+import { setTimeout as wait } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { build } from '../fixtures/app.ts'
+import { send } from '../fixtures/http.ts'
+import type { StockBody } from '../fixtures/resources.ts'
+import { times, until } from '../fixtures/until.ts'
+
+const app = await build(t)
+
+/** Follows the stock of a product. `events` grows as they come. */
+async function follow(t: Test, origin: string, product_id: number) {
+  const events: StockBody[] = []
+  const stream = await new Promise<IncomingMessage>((resolve, reject) => {
+    get(`${origin}/api/products/${product_id}/stock/stream`, { agent: false }, resolve).on('error', reject)
+  })
+  const ended = { is: false }
+  stream.setEncoding('utf8')
+  let text = ''
+  stream.on('data', (chunk: string) => {
+    text += chunk
+    const blocks = text.split('\n\n')
+    text = blocks.pop() ?? ''
+    for (const block of blocks) {
+      const data = /^event: stock\ndata: (.*)$/.exec(block)?.[1]
+      if (data !== undefined) events.push(JSON.parse(data) as StockBody)
+      else if (!block.startsWith(':')) throw new Error(`not an event: ${block}`)
+    }
+  })
+  stream.on('close', () => {
+    ended.is = true
+  })
+  stream.on('error', () => {})
+  t.teardown(() => stream.destroy())
+  return { events, stream, ended }
+}
+
+t.test('the stock comes at once, and again with every change', async (t) => {
+  const id = await app.product(10)
+  const { events, stream } = await follow(t, app.origin, id)
+  t.match(stream.headers, { 'content-type': /^text\/event-stream/, 'cache-control': 'no-store' })
+  t.ok(stream.headers['x-request-id'])
+  await until('the first event', () => events.length === 1)
+  t.same(events, [{ total: 10, available: 10, held: 0, pending: 0, sold: 0, state: 'available' }])
+
+  const hold = await app.hold(id, 3)
+  const changed_ms = performance.now()
+  await until('the second event', () => events.length === 2)
+  t.ok(performance.now() - changed_ms < 1_000, 'soon, and in 250 ms where the machine is not busy')
+  t.match(events[1], { available: 7, held: 3 })
+  await app.order(hold)
+  await until('the third event', () => events.length === 3)
+  t.match(events[2], { available: 7, held: 0, pending: 3 })
+})
+
+t.test('many changes at once make few events, and the last one is right', async (t) => {
+  const id = await app.product(50)
+  const { events } = await follow(t, app.origin, id)
+  await times(50, () => app.hold(id))
+  await until('the stock to be held', () => events.at(-1)?.held === 50)
+  t.ok(events.length < 25, `${events.length} events`)
+  t.equal(events.at(-1)?.state, 'all_held')
+})
+
+t.test('nothing comes while nothing changes', async (t) => {
+  const id = await app.product(1)
+  const { events } = await follow(t, app.origin, id)
+  await until('the first event', () => events.length === 1)
+  await wait(600)
+  t.equal(events.length, 1)
+})
+
+t.test('a listener who comes between a change and its return is told of the return', async (t) => {
+  const id = await app.product(1)
+  const first = await follow(t, app.origin, id)
+  await until('the first event', () => first.events.length === 1)
+  for (let round = 0; round < 5; round += 1) {
+    const hold = await app.hold(id)
+    const late = await follow(t, app.origin, id)
+    await app.call('DELETE', `/api/holds/${hold.hold_id}`)
+    await until('the free unit', () => late.events.at(-1)?.available === 1, 2_000)
+    late.stream.destroy()
+  }
+  t.pass('each of them saw the stock as it is')
+})
+
+t.test('listeners of one product see the same, and one who leaves stops nobody', async (t) => {
+  const id = await app.product(5)
+  const all = await times(5, () => follow(t, app.origin, id))
+  await until('everybody to listen', () => all.every(({ events }) => events.length === 1))
+  all[0]?.stream.destroy()
+  await app.hold(id, 2)
+  await until('the change', () => all.slice(1).every(({ events }) => events.at(-1)?.held === 2))
+  t.equal(all[0]?.events.length, 1)
+})
+
+t.test('a HEAD request does not stay open as a listener', async (t) => {
+  const id = await app.product(5)
+  const path = `/api/products/${id}/stock/stream`
+  const reply = await send(app.origin, { method: 'HEAD', path, agent: app.agent })
+  t.equal(reply.status, 404)
+})
+
+t.test('streams end when the service closes', async (t) => {
+  const closing = await build(t)
+  const id = await closing.product(5)
+  const { events, ended } = await follow(t, closing.origin, id)
+  await until('the first event', () => events.length === 1)
+  await closing.app.close()
+  await until('the end', () => ended.is)
+  t.ok(ended.is)
+})
