@@ -44,8 +44,10 @@ CREATE TABLE "payments" (
 	"payment_method" text,
 	"transaction_id" text,
 	"created_at" timestamp (3) with time zone NOT NULL,
+	"refunded_at" timestamp (3) with time zone,
 	CONSTRAINT "payments_status" CHECK ("payments"."status" in ('success', 'failed')),
-	CONSTRAINT "payments_outcome" CHECK ("payments"."outcome" in ('parked', 'applied', 'ignored', 'refund_due'))
+	CONSTRAINT "payments_outcome" CHECK ("payments"."outcome" in ('parked', 'applied', 'ignored', 'refund_due')),
+	CONSTRAINT "payments_refunded" CHECK ("payments"."refunded_at" is null or "payments"."outcome" = 'refund_due')
 );
 --> statement-breakpoint
 CREATE TABLE "products" (
@@ -96,5 +98,6 @@ CREATE INDEX "order_items_of_product" ON "order_items" USING btree ("product_id"
 CREATE INDEX "orders_newest" ON "orders" USING btree ("created_at" DESC NULLS LAST,"id" DESC NULLS LAST);--> statement-breakpoint
 CREATE INDEX "orders_of_customer" ON "orders" USING btree ("customer_id","created_at" DESC NULLS LAST,"id" DESC NULLS LAST);--> statement-breakpoint
 CREATE INDEX "orders_unpaid" ON "orders" USING btree ("shard") WHERE "orders"."order_status" = 'pre-payment';--> statement-breakpoint
+CREATE INDEX "payments_refunds_open" ON "payments" USING btree ("outcome") WHERE "payments"."outcome" = 'refund_due' and "payments"."refunded_at" is null;--> statement-breakpoint
 CREATE INDEX "payments_of_order" ON "payments" USING btree ("order_id");--> statement-breakpoint
 CREATE INDEX "payments_by_outcome" ON "payments" USING btree ("outcome","created_at" DESC NULLS LAST,"idempotency_key" DESC NULLS LAST);

@@ -25,6 +25,7 @@
   ARGV[9] currency       likewise
   ARGV[10] method        likewise
   ARGV[11] transaction   likewise
+  ARGV[12] is_once       1 where the sender announces one transaction by several notices: only the first of them counts
   Returns { status, ... }
   Status, first match wins: fenced | key_reused | duplicate | unknown_order | backlog | parked | applied | ignored | refund_due
     duplicate                      first outcome, journal entry ('' once it is committed), order as JSON or ''
@@ -43,6 +44,7 @@ local keys = {
   journal = KEYS[8], parked = KEYS[9], order = KEYS[10], released = KEYS[11], parked_payments = KEYS[12], payment = KEYS[13],
 }
 local epoch, id, may_park, park_ttl_ms, key_ttl_ms = ARGV[1], ARGV[2], ARGV[3] == '1', tonumber(ARGV[4]), ARGV[5]
+local is_once = ARGV[12] == '1'
 local payment = { key = ARGV[6], status = ARGV[7], amount = ARGV[8], currency = ARGV[9], method = ARGV[10], transaction = ARGV[11] }
 
 if fenced(keys.epoch, epoch) then
@@ -56,6 +58,10 @@ local order = find_order(keys.order)
 local seen = order and redis.call('HGET', keys.order, 'payment:' .. payment.key) or find_parked(keys, payment)
 if seen then
   return answer_seen(keys, seen, payment, order and order_json(id, order) or '')
+end
+local twin = is_once and find_twin(keys, order, payment)
+if twin then
+  return answer_twin(keys, twin, order and order_json(id, order) or '')
 end
 local now = clock_ms()
 payment.created_at_ms = int(now)
@@ -82,6 +88,6 @@ if outcome == 'applied' then
 else
   entry, json = redis.call('XADD', keys.journal, '*', 'order', '', 'payments', payments_json), order_json(id, order)
 end
-redis.call('HSET', keys.order, 'payment:' .. payment.key, seen_record(payment, outcome, entry))
+remember_payment(keys, payment, outcome, entry)
 redis.call('SET', keys.payment, id, 'PX', key_ttl_ms)
 return { outcome, entry, json, payments_json, reason }

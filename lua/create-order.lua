@@ -73,7 +73,7 @@ save_stock(keys.products)
 local payments_json = #records > 0 and cjson.encode(records) or ''
 local entry, json = save_order(keys, id, order, payments_json)
 for _, payment in ipairs(payments) do
-  redis.call('HSET', keys.order, 'payment:' .. payment.key, seen_record(payment, 'parked', entry))
+  remember_payment(keys, payment, 'parked', entry)
 end
 if keys.idem then
   redis.call('SET', keys.idem, fingerprint .. '|' .. entry .. '|' .. json, 'PX', idem_ttl_ms)

@@ -6,26 +6,22 @@
   KEYS[3] order      hash    the order
   ARGV[1] epoch
   ARGV[2] id
-  ARGV[3] field_count  number of the arguments that are the order's fields
-  ARGV[4] fields...    field, value, ... of the order; then key, status|amount|currency|first_outcome| of each payment
+  ARGV[3] fields...  field, value, ... of its hash, payments and their transactions among them
   Returns { status }
   Status, first match wins: fenced | known | loaded
 ]]
 -- @include fence
 -- @include orders
 local keys = { epoch = KEYS[1], deadlines = KEYS[2], order = KEYS[3] }
-local epoch, id, field_count, FIRST_FIELD = ARGV[1], ARGV[2], tonumber(ARGV[3]), 4
+local epoch, id, FIRST_FIELD = ARGV[1], ARGV[2], 3
 
 if fenced(keys.epoch, epoch) then
   return { 'fenced' }
 elseif redis.call('EXISTS', keys.order) == 1 then
   return { 'known' }
 end
-for at = FIRST_FIELD, FIRST_FIELD + field_count - 1, 2 do
+for at = FIRST_FIELD, #ARGV, 2 do
   redis.call('HSET', keys.order, ARGV[at], ARGV[at + 1])
-end
-for at = FIRST_FIELD + field_count, #ARGV, 2 do
-  redis.call('HSET', keys.order, 'payment:' .. ARGV[at], ARGV[at + 1])
 end
 local order = find_order(keys.order)
 if is_pending(order) then

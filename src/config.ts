@@ -3,6 +3,7 @@ import { envSchema } from 'env-schema'
 import { StartError } from './errors.ts'
 
 const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/
+const STRIPE_SECRET = /^whsec_[A-Za-z0-9+/=_-]{16,}$/
 const WEBHOOK_SECRET = /^whsec_[A-Za-z0-9+/]+={0,2}$/
 /** Standard Webhooks asks for keys of 24 to 64 bytes. */
 const SECRET_MIN_BYTES = 24
@@ -26,6 +27,7 @@ const Env = Type.Object({
   DATA_DIR: Type.String({ default: '.data' }),
   ADMIN_TOKEN: Type.Optional(Type.String()),
   WEBHOOK_SECRETS: Type.Optional(Type.String()),
+  STRIPE_WEBHOOK_SECRET: Type.Optional(Type.String()),
   HOLD_TTL_SECONDS: Type.Integer({ minimum: 1, maximum: 86_400, default: 120 }),
   ORDER_TTL_SECONDS: Type.Integer({ minimum: 1, maximum: 2_592_000, default: 900 }),
   SWEEPER: Type.Union([Type.Literal('inline'), Type.Literal('off')], { default: 'inline' }),
@@ -37,8 +39,13 @@ const Env = Type.Object({
   TRUST_PROXY: Type.Optional(Type.String()),
 })
 
-export type Config = Omit<Static<typeof Env>, 'WEBHOOK_SECRETS' | 'LOG_LEVEL' | 'TRUST_PROXY'> & {
+export type Config = Omit<
+  Static<typeof Env>,
+  'WEBHOOK_SECRETS' | 'STRIPE_WEBHOOK_SECRET' | 'LOG_LEVEL' | 'TRUST_PROXY'
+> & {
   WEBHOOK_SECRETS: string[]
+  /** From STRIPE_WEBHOOK_SECRET: more than one while a secret is being replaced. */
+  STRIPE_WEBHOOK_SECRETS: string[]
   LOG_LEVEL: string
   /** What Fastify's `trustProxy` takes: true, a number of hops, or addresses. */
   TRUST_PROXY: boolean | number | string
@@ -79,6 +86,14 @@ function parseSecrets(text: string | undefined): string[] {
   return secrets
 }
 
+function parseStripeSecrets(text: string | undefined): string[] {
+  const secrets = (text ?? '').split(',').filter((secret) => secret !== '')
+  if (secrets.every((secret) => STRIPE_SECRET.test(secret))) return secrets
+  throw new StartError(
+    'STRIPE_WEBHOOK_SECRET must be a signing secret of Stripe: whsec_ and at least 16 letters or digits',
+  )
+}
+
 function parseTrustProxy(text: string | undefined): boolean | number | string {
   if (text === undefined || text === 'false') return false
   if (text === 'true') return true
@@ -107,8 +122,10 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
       if (!read[name]) throw new StartError(`${name} must be set when NODE_ENV is production`)
     }
   }
+  const { STRIPE_WEBHOOK_SECRET, ...others } = read
   return {
-    ...read,
+    ...others,
+    STRIPE_WEBHOOK_SECRETS: parseStripeSecrets(STRIPE_WEBHOOK_SECRET),
     WEBHOOK_SECRETS: parseSecrets(read.WEBHOOK_SECRETS),
     TRUST_PROXY: parseTrustProxy(read.TRUST_PROXY),
     is_loopback: LOOPBACK.test(read.HOST),

@@ -11,6 +11,26 @@ local function find_parked(keys, payment)
   return seen_record(parked, 'parked', parked.entry)
 end
 
+-- What is known of the same transaction under another key, or nil.
+local function find_twin(keys, order, payment)
+  if payment.transaction == '' then
+    return nil
+  elseif order then
+    return redis.call('HGET', keys.order, 'transaction:' .. payment.status .. ':' .. payment.transaction)
+  end
+  for _, parked in ipairs(parked_payments(keys.parked_payments)) do
+    if parked.status == payment.status and parked.transaction == payment.transaction then
+      return seen_record(parked, 'parked', parked.entry)
+    end
+  end
+end
+
+-- Answers a transaction that another notice has announced: whatever else that one said, it has had its effect.
+local function answer_twin(keys, seen, order_text)
+  local first_outcome, entry = string.match(seen, '|([^|]*)|([^|]*)$')
+  return { 'duplicate', first_outcome, outstanding(keys.journal, entry), order_text }
+end
+
 -- Parks a payment. A success that pays for a live hold keeps this hold from expiring.
 local function park(keys, id, payment, hold, expires_at_ms, now, park_ttl_ms)
   local payments_json = cjson.encode({ payment_record(id, payment, 'parked', 'parked', '') })

@@ -91,6 +91,15 @@ local function seen_record(payment, first_outcome, entry)
   return table.concat({ payment.status, payment.amount, payment.currency, first_outcome, entry }, '|')
 end
 
+-- Remembers a payment in the order's hash: by its key, and by its transaction, which several notices may announce.
+local function remember_payment(keys, payment, first_outcome, entry)
+  local seen = seen_record(payment, first_outcome, entry)
+  redis.call('HSET', keys.order, 'payment:' .. payment.key, seen)
+  if payment.transaction ~= '' then
+    redis.call('HSETNX', keys.order, 'transaction:' .. payment.status .. ':' .. payment.transaction, seen)
+  end
+end
+
 -- Answers a key that was seen before: key_reused where the payment differs, else duplicate.
 local function answer_seen(keys, seen, payment, order_text)
   local status, amount, currency, first_outcome, entry = string.match(seen, '^([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)$')

@@ -5,6 +5,9 @@ import type { Sql } from './client.ts'
 const PAYMENT_COLUMNS = `idempotency_key, order_id, status, outcome, first_outcome, reason, amount, currency, payment_method,
   transaction_id, (extract(epoch from created_at) * 1000)::bigint as created_at_ms`
 
+/** A payment with what became of its money. */
+export type PaymentRow = Payment & { refunded_at_ms: number | null }
+
 const toPayment = (row: Payment): Payment => ({ ...row, order_id: row.order_id.slice('ord_'.length) })
 
 /** Writes payments, one row a key. A row changes once more: when a parked payment is settled. */
@@ -68,4 +71,54 @@ export async function parkedPayments(sql: Sql, shard: number): Promise<Payment[]
     values: [shard],
   })
   return rows.map(toPayment)
+}
+
+const ROW_COLUMNS = `${PAYMENT_COLUMNS}, (extract(epoch from refunded_at) * 1000)::bigint as refunded_at_ms`
+const toRow = (row: PaymentRow): PaymentRow => ({ ...row, order_id: row.order_id.slice('ord_'.length) })
+
+/** A page of payments, newest first, those after the sort key `after`. `order_id` as the outside sees it. */
+export async function listPayments(
+  sql: Sql,
+  filter: { outcome?: string | undefined; order_id?: string | undefined; is_refunded?: boolean | undefined },
+  after: readonly [created_at_ms: number, idempotency_key: string] | null,
+  limit: number,
+): Promise<PaymentRow[]> {
+  const { rows } = await sql.query<PaymentRow>(
+    `select ${ROW_COLUMNS} from payments
+      where ($1::text is null or outcome = $1) and ($2::text is null or order_id = $2)
+        and ($3::boolean is null or (refunded_at is not null) = $3)
+        and ($4::bigint is null or (created_at, idempotency_key) < (to_timestamp($4 / 1000.0)::timestamptz(3), $5))
+      order by created_at desc, idempotency_key desc limit $6`,
+    [
+      filter.outcome ?? null,
+      filter.order_id ?? null,
+      filter.is_refunded ?? null,
+      after?.[0],
+      after?.[1],
+      limit,
+    ],
+  )
+  return rows.map(toRow)
+}
+
+/** Notes that money due back went back, once. Returns the payment as it is then, or undefined where there is none. */
+export async function markRefunded(sql: Sql, idempotency_key: string): Promise<PaymentRow | undefined> {
+  await sql.query(
+    `update payments set refunded_at = now() where idempotency_key = $1 and outcome = 'refund_due' and refunded_at is null`,
+    [idempotency_key],
+  )
+  const { rows } = await sql.query<PaymentRow>(
+    `select ${ROW_COLUMNS} from payments where idempotency_key = $1`,
+    [idempotency_key],
+  )
+  return rows.map(toRow)[0]
+}
+
+/** How many payments are due for refund and not yet paid back. */
+export async function countRefundsOpen(sql: Sql): Promise<number> {
+  const { rows } = await sql.query<{ count: number }>({
+    name: 'count-refunds-open',
+    text: `select count(*) as count from payments where outcome = 'refund_due' and refunded_at is null`,
+  })
+  return rows[0]?.count ?? 0
 }

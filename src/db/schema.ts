@@ -125,10 +125,16 @@ export const payments = pgTable(
     payment_method: text('payment_method'),
     transaction_id: text('transaction_id'),
     created_at: time('created_at').notNull(),
+    /** When somebody said that money due back went back. */
+    refunded_at: time('refunded_at'),
   },
   (table) => [
     check('payments_status', sql`${table.status} in ('success', 'failed')`),
     check('payments_outcome', sql`${table.outcome} in ('parked', 'applied', 'ignored', 'refund_due')`),
+    check('payments_refunded', sql`${table.refunded_at} is null or ${table.outcome} = 'refund_due'`),
+    index('payments_refunds_open')
+      .on(table.outcome)
+      .where(sql`${table.outcome} = 'refund_due' and ${table.refunded_at} is null`),
     index('payments_of_order').on(table.order_id),
     index('payments_by_outcome').on(table.outcome, table.created_at.desc(), table.idempotency_key.desc()),
   ],

@@ -177,6 +177,7 @@ export const SIGNATURES = {
       'currency',
       'method',
       'transaction',
+      'is_once',
     ],
     statuses: [
       'fenced',
@@ -217,7 +218,7 @@ export const SIGNATURES = {
   },
   'load-order': {
     keys: ['epoch', 'deadlines', 'order'],
-    args: ['epoch', 'id', 'field_count', 'fields...'],
+    args: ['epoch', 'id', 'fields...'],
     statuses: ['fenced', 'known', 'loaded'],
   },
   'load-parked': {

@@ -92,12 +92,14 @@ export function createOrders(options: { redis: Redis; run: Run; keys: Keys; orde
     /** Brings back an order that Redis has forgotten, with the payments it has seen. No units move. */
     async loadOrder(shard: number, order: Order, payments: Payment[]): Promise<void> {
       const fields = Object.entries(formatOrder(order)).flat()
-      const seen = payments.flatMap((payment) => [
-        payment.idempotency_key,
-        [payment.status, payment.amount ?? '', payment.currency ?? '', payment.first_outcome, ''].join('|'),
-      ])
+      const seen = payments.flatMap((payment) => {
+        const { status, amount, currency, first_outcome, transaction_id } = payment
+        const record = [status, amount ?? '', currency ?? '', first_outcome, ''].join('|')
+        const by_key = [`payment:${payment.idempotency_key}`, record]
+        return transaction_id ? [...by_key, `transaction:${status}:${transaction_id}`, record] : by_key
+      })
       await run('load-order', shard, {
-        args: { id: order.id, field_count: fields.length },
+        args: { id: order.id },
         id: order.id,
         rest: [...fields, ...seen],
       })

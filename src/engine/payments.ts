@@ -10,6 +10,7 @@ import {
   type PaymentOutcome,
   parseOrder,
   parsePayments,
+  type RefundReason,
 } from './records.ts'
 import { ask } from './redis.ts'
 
@@ -25,10 +26,13 @@ const PARK_TTLS = 3
 export type PaymentNotice = Pick<
   Payment,
   'idempotency_key' | 'order_id' | 'status' | 'amount' | 'currency' | 'payment_method' | 'transaction_id'
->
+> & {
+  /** Whether the sender announces one transaction by several notices, of which only the first counts. */
+  is_once?: boolean
+}
 
 export type ApplyPayment =
-  | { status: PaymentOutcome; reason: string | null; order: Order | null; entry: Entry }
+  | { status: PaymentOutcome; reason: RefundReason | null; order: Order | null; entry: Entry }
   /** `entry_id` is that of the first delivery's journal entry while PostgreSQL may not have it, else ''. */
   | { status: 'duplicate'; first_outcome: PaymentOutcome; order: Order | null; entry_id: string }
   | { status: 'key_reused' | 'unknown_order' }
@@ -63,6 +67,7 @@ export function createPayments(options: {
           currency: notice.currency ?? '',
           method: notice.payment_method ?? '',
           transaction: notice.transaction_id ?? '',
+          is_once: notice.is_once ? 1 : 0,
         },
         id,
         keys: [keys.payment(shard, notice.idempotency_key)],

@@ -31,6 +31,17 @@ export type Order = {
 
 export type PaymentOutcome = 'parked' | 'applied' | 'ignored' | 'refund_due'
 
+/** Why the money of a successful payment is due back. */
+export const REFUND_REASONS = [
+  'amount_mismatch',
+  'already_paid',
+  'order_cancelled',
+  'no_units_left',
+  'hold_released',
+  'order_never_came',
+] as const
+export type RefundReason = (typeof REFUND_REASONS)[number]
+
 export type Payment = {
   idempotency_key: string
   order_id: string
@@ -42,7 +53,7 @@ export type Payment = {
   outcome: PaymentOutcome
   /** What the sender was answered first: `parked` for one that came before its order. */
   first_outcome: PaymentOutcome
-  reason: string | null
+  reason: RefundReason | null
   created_at_ms: number
 }
 
@@ -149,7 +160,7 @@ export function parsePayments(json: string): Payment[] {
     transaction_id: orNull(texts.transaction_id),
     outcome: texts.outcome as PaymentOutcome,
     first_outcome: texts.first_outcome as PaymentOutcome,
-    reason: orNull(texts.reason),
+    reason: orNull(texts.reason) as RefundReason | null,
     created_at_ms: Number(texts.created_at_ms),
   }))
 }

@@ -15,6 +15,7 @@ import { operationRoutes } from './routes/operations.ts'
 import { orderRoutes } from './routes/orders.ts'
 import { paymentRoutes } from './routes/payments.ts'
 import { productRoutes } from './routes/products.ts'
+import { stripeRoutes } from './routes/stripe.ts'
 
 const BODY_LIMIT_BYTES = 1024 * 1024
 /** A client that takes longer to send its request is cut off. */
@@ -56,6 +57,7 @@ async function addDocs(app: FastifyInstance): Promise<void> {
           'Stock reservation for flash sales: hold, order, pay. Errors are RFC 9457 problems with a stable `code`.',
         license: { name: 'MIT', identifier: 'MIT' },
       },
+      components: { securitySchemes: { admin: { type: 'http', scheme: 'bearer' } } },
       tags: ['Products', 'Holds', 'Orders', 'Payments', 'Operations'].map((name) => ({ name })),
     },
   })
@@ -105,6 +107,7 @@ export async function buildApp(deps: Deps & { isDraining?: () => boolean }): Pro
   await app.register(holdRoutes, deps)
   await app.register(orderRoutes, deps)
   await app.register(paymentRoutes, deps)
+  await app.register(stripeRoutes, deps)
   await app.register(operationRoutes, { ...deps, isDraining })
   app.get('/', { schema: { hide: true } }, (_request, reply) => reply.redirect('/docs'))
   return app

@@ -6,6 +6,12 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** The body as it came, which is what a signature is over. */
     raw_body: Buffer | null
+    /** Why the body of a signed request can not be read; said only to a sender whose signature is right. */
+    body_error: BodyError | null
+  }
+  interface FastifyContextConfig {
+    /** Whether a signature over the body is checked before anything else is said about it. */
+    is_signed?: boolean
   }
 }
 
@@ -46,6 +52,7 @@ export function parseJson(body: Buffer): unknown {
 export function addJsonParser(app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
   app.decorateRequest('raw_body', null)
+  app.decorateRequest('body_error', null)
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
     const bytes = body as Buffer
     request.raw_body = bytes
@@ -53,7 +60,9 @@ export function addJsonParser(app: FastifyInstance): void {
     try {
       done(null, parseJson(bytes))
     } catch (error) {
-      done(error as Error)
+      if (!request.routeOptions.config.is_signed) return done(error as Error)
+      request.body_error = error as BodyError
+      done(null, undefined)
     }
   })
 }

@@ -1,3 +1,4 @@
+import type { PaymentRow } from '../db/payments.ts'
 import { holdId, orderId } from '../engine/ids.ts'
 import type { Product } from '../engine/products.ts'
 import type { Hold, Item, Order } from '../engine/records.ts'
@@ -71,5 +72,21 @@ export function presentProduct(product: Product, default_ttl_ms: number) {
     hold_ttl_seconds: (terms.hold_ttl_ms ?? default_ttl_ms) / 1000,
     max_per_hold: terms.max_per_hold,
     max_per_customer: terms.max_per_customer,
+  }
+}
+
+export function presentPayment(payment: PaymentRow) {
+  const { idempotency_key, order_id, outcome, status, reason, amount, currency, transaction_id } = payment
+  return {
+    idempotency_key,
+    order_id: orderId(order_id),
+    outcome,
+    status,
+    reason,
+    amount,
+    currency,
+    transaction_id,
+    created_at: iso(payment.created_at_ms),
+    refunded_at: isoOrNull(payment.refunded_at_ms),
   }
 }

@@ -30,5 +30,6 @@ export function createSignatureCheck(config: Config) {
 
   return async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     if (!isSigned(request)) await sendProblem(reply, 'invalid_signature')
+    else if (request.body_error) throw request.body_error
   }
 }

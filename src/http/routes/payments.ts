@@ -1,109 +1,36 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { Static } from '@sinclair/typebox'
-import { findPayments } from '../../db/payments.ts'
-import { parseId, shardOfId } from '../../engine/ids.ts'
-import type { ApplyPayment, PaymentNotice } from '../../engine/payments.ts'
-import type { Payment } from '../../engine/records.ts'
-import { UnavailableError } from '../../errors.ts'
-import { gather } from '../../gather.ts'
+import { listPayments, markRefunded } from '../../db/payments.ts'
+import { orderId, parseId, shardOfId } from '../../engine/ids.ts'
+import { adminOnly } from '../auth.ts'
+import { decodeCursor, encodeCursor } from '../cursor.ts'
 import type { Deps } from '../deps.ts'
 import { sendInvalid } from '../errors.ts'
 import { refuseDoubledKey } from '../idempotency.ts'
-import { presentOrder } from '../present.ts'
+import { presentPayment } from '../present.ts'
 import { sendProblem } from '../problem.ts'
-import { Data, IdempotencyHeaders, replies } from '../schemas/common.ts'
-import { PaymentBody, type PaymentResult, PaymentResult as PaymentResultSchema } from '../schemas/payments.ts'
+import { createReceive } from '../receive-payment.ts'
+import { Data, IdempotencyHeaders, Page, replies } from '../schemas/common.ts'
+import { Payment, PaymentBody, PaymentParams, PaymentQuery, PaymentResult } from '../schemas/payments.ts'
 import { createSignatureCheck } from '../webhook-signature.ts'
 
 const BODY_LIMIT_BYTES = 64 * 1024
-const MAX_BATCH = 256
-const MAX_WAITING = 10_000
-
-type Result = Static<typeof PaymentResult>
-
-/** Whether a payment that PostgreSQL knows is the one that has come again. */
-function isSame(known: Payment, notice: PaymentNotice): boolean {
-  return (
-    known.order_id === notice.order_id &&
-    known.status === notice.status &&
-    known.amount === notice.amount &&
-    known.currency === notice.currency
-  )
-}
 
 export const paymentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
-  const { config, engine, writer, lookup, db } = deps
-
-  const known_payments = gather<string, Payment | undefined>({
-    run: async (keys) => {
-      const found = await db.use((sql) => findPayments(sql, keys))
-      const by_key = new Map(found.map((payment) => [payment.idempotency_key, payment]))
-      return keys.map((key) => by_key.get(key))
-    },
-    max_batch: MAX_BATCH,
-    max_in_flight: 1,
-    max_waiting: MAX_WAITING,
-  })
-
-  /** Applies a payment; an order that Redis has forgotten is loaded first, one that nobody knows parks the payment. */
-  async function apply(notice: PaymentNotice): Promise<ApplyPayment> {
-    const result = await engine.applyPayment(notice, false)
-    if (result.status !== 'unknown_order') return result
-    const is_loaded = await lookup.loadOrder(notice.order_id)
-    return engine.applyPayment(notice, !is_loaded)
-  }
-
-  /** A payment that was committed before, perhaps long ago. */
-  async function answerKnown(known: Payment, notice: PaymentNotice): Promise<Result | 'key_reused'> {
-    if (!isSame(known, notice)) return 'key_reused'
-    const order = (await engine.readOrder(notice.order_id)) ?? (await lookup.findOrder(notice.order_id))
-    return {
-      outcome: 'duplicate',
-      first_outcome: known.first_outcome,
-      order: order ? presentOrder(order) : null,
-    }
-  }
-
-  async function receive(notice: PaymentNotice): Promise<Result | 'key_reused'> {
-    const known = await known_payments.add(notice.idempotency_key)
-    if (known) return answerKnown(known, notice)
-    const result = await apply(notice)
-    switch (result.status) {
-      case 'key_reused':
-        return 'key_reused'
-      case 'unknown_order':
-        // It was loaded a moment ago; only a Redis that has just lost it again can say so.
-        throw new UnavailableError('unavailable', 'the order was lost while it was paid')
-      case 'duplicate': {
-        await writer.finish(shardOfId(notice.order_id), result.entry_id)
-        const order = result.order && presentOrder(result.order)
-        return { outcome: 'duplicate', first_outcome: result.first_outcome, order }
-      }
-      default: {
-        if ((await writer.commit(result.entry)) === 'refused') {
-          return { outcome: 'refund_due', reason: 'no_units_left', order: null }
-        }
-        const order = result.order && presentOrder(result.order)
-        const reason = result.reason as Result['reason']
-        return { outcome: result.status, ...(reason ? { reason } : {}), order }
-      }
-    }
-  }
+  const { config, engine, db } = deps
+  const receive = createReceive(deps)
 
   app.post(
     '/api/payments/webhook',
     {
       bodyLimit: BODY_LIMIT_BYTES,
+      config: { is_signed: true },
       preValidation: [createSignatureCheck(config), refuseDoubledKey],
       schema: {
         tags: ['Payments'],
         summary: 'Announce a payment, signed as Standard Webhooks say',
         headers: IdempotencyHeaders,
         body: PaymentBody,
-        response: replies(
-          { 200: Data(PaymentResultSchema), 202: Data(PaymentResultSchema) },
-          [400, 401, 413, 422],
-        ),
+        response: replies({ 200: Data(PaymentResult), 202: Data(PaymentResult) }, [400, 401, 413, 422]),
       },
     },
     async (request, reply) => {
@@ -135,6 +62,55 @@ export const paymentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
       })
       if (result === 'key_reused') return sendProblem(reply, 'idempotency_key_reused')
       return reply.code(result.outcome === 'parked' ? 202 : 200).send({ data: result })
+    },
+  )
+
+  app.get(
+    '/api/payments',
+    {
+      onRequest: adminOnly(config),
+      schema: {
+        tags: ['Payments'],
+        summary: 'List payments, newest first',
+        description: 'With `?outcome=refund_due&refunded=false`: the money that has to go back.',
+        security: [{ admin: [] }],
+        querystring: PaymentQuery,
+        response: replies({ 200: Page(Payment) }, [400, 401]),
+      },
+    },
+    async (request, reply) => {
+      const { limit, cursor, outcome, order_id, refunded } = request.query
+      const id = order_id === undefined ? undefined : parseId('ord_', order_id)
+      const after = cursor === undefined ? null : decodeCursor(cursor, ['number', 'string'])
+      if (order_id !== undefined && id === undefined)
+        return sendInvalid(reply, '/order_id', 'is not an order id')
+      if (after === undefined) return sendInvalid(reply, '/cursor', 'is not a cursor')
+      const filter = { outcome, order_id: id && orderId(id), is_refunded: refunded }
+      const found = await db.use((sql) => listPayments(sql, filter, after, limit + 1))
+      const page = found.slice(0, limit)
+      const last = found.length > limit ? page.at(-1) : undefined
+      const next_cursor = last ? encodeCursor([last.created_at_ms, last.idempotency_key]) : null
+      return { data: page.map(presentPayment), meta: { next_cursor } }
+    },
+  )
+
+  app.post(
+    '/api/payments/:idempotency_key/refunded',
+    {
+      onRequest: adminOnly(config),
+      schema: {
+        tags: ['Payments'],
+        summary: 'Say that a payment that was due for refund has been paid back',
+        security: [{ admin: [] }],
+        params: PaymentParams,
+        response: replies({ 200: Data(Payment) }, [401, 404, 409]),
+      },
+    },
+    async (request, reply) => {
+      const payment = await db.transaction((sql) => markRefunded(sql, request.params.idempotency_key))
+      if (!payment) return sendProblem(reply, 'payment_not_found')
+      if (payment.outcome !== 'refund_due') return sendProblem(reply, 'refund_not_due')
+      return { data: presentPayment(payment) }
     },
   )
 }

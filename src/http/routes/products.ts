@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply } from 'fastify'
 import { productPage } from '../../db/products.ts'
+import { decodeCursor, encodeCursor } from '../cursor.ts'
 import type { Deps } from '../deps.ts'
 import { sendInvalid } from '../errors.ts'
 import { presentProduct, presentStock } from '../present.ts'
@@ -8,8 +9,6 @@ import { sendProblem } from '../problem.ts'
 import { Data, Page, PageQuery, replies } from '../schemas/common.ts'
 import { Product, ProductParams, StockWithState } from '../schemas/products.ts'
 import { createStockStream } from '../stock-stream.ts'
-
-const CURSOR = /^[1-9][0-9]{0,15}$/
 
 export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine, lookup, db }) => {
   const stream = createStockStream(engine)
@@ -33,13 +32,13 @@ export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engi
     },
     async (request, reply) => {
       const { limit, cursor } = request.query
-      const after = cursor === undefined ? '0' : Buffer.from(cursor, 'base64url').toString()
-      if (cursor !== undefined && !CURSOR.test(after)) return sendInvalid(reply, '/cursor', 'is not a cursor')
-      const ids = await db.use((sql) => productPage(sql, Number(after), limit + 1))
+      const after = cursor === undefined ? [0] : decodeCursor(cursor, ['number'])
+      if (!after || !Number.isSafeInteger(after[0])) return sendInvalid(reply, '/cursor', 'is not a cursor')
+      const ids = await db.use((sql) => productPage(sql, after[0] as number, limit + 1))
       const found = await Promise.all(ids.slice(0, limit).map((id) => engine.readProduct(id)))
       const data = found.flatMap((product) => (product ? presentProduct(product, engine.hold_ttl_ms) : []))
       const last = ids.length > limit ? ids[limit - 1] : undefined
-      const next_cursor = last === undefined ? null : Buffer.from(String(last)).toString('base64url')
+      const next_cursor = last === undefined ? null : encodeCursor([last])
       return { data, meta: { next_cursor } }
     },
   )

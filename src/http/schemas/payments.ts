@@ -1,5 +1,6 @@
 import { Type } from '@sinclair/typebox'
-import { Count, Currency, Id, NullableWord, Text, Word } from './common.ts'
+import { REFUND_REASONS } from '../../engine/records.ts'
+import { Count, Currency, Id, Nullable, NullableWord, PageQuery, Text, Time, Word } from './common.ts'
 import { Order } from './orders.ts'
 
 export const PaymentBody = Type.Object(
@@ -16,15 +17,38 @@ export const PaymentBody = Type.Object(
 )
 
 const OUTCOMES = ['parked', 'applied', 'ignored', 'refund_due'] as const
+const Reason = NullableWord(REFUND_REASONS, 'Why money is due back')
+
+export const PaymentParams = Type.Object({ idempotency_key: Text(255, 'Of the payment') })
+
+export const PaymentQuery = Type.Object(
+  {
+    ...PageQuery.properties,
+    outcome: Type.Optional(Word(OUTCOMES, 'Only those with this outcome')),
+    order_id: Type.Optional(Id('Only those of this order')),
+    refunded: Type.Optional(
+      Type.Boolean({ description: 'Only those that have been paid back, or have not' }),
+    ),
+  },
+  { additionalProperties: false },
+)
+
+export const Payment = Type.Object({
+  idempotency_key: Type.String(),
+  order_id: Type.String(),
+  outcome: Word(OUTCOMES, 'As it stands after a parked payment was settled'),
+  status: Word(['success', 'failed'], 'What the sender announced'),
+  reason: Reason,
+  amount: Nullable(Count('Minor units')),
+  currency: Nullable(Currency),
+  transaction_id: Nullable(Type.String()),
+  created_at: Time('When it came first'),
+  refunded_at: Nullable(Time('When somebody said that the money went back')),
+})
 
 export const PaymentResult = Type.Object({
   outcome: Word([...OUTCOMES, 'duplicate'], 'What the payment did'),
   first_outcome: Type.Optional(Word(OUTCOMES, 'Of a duplicate: what was answered first')),
-  reason: Type.Optional(
-    NullableWord(
-      ['amount_mismatch', 'already_paid', 'order_cancelled', 'no_units_left'],
-      'Why money is due back',
-    ),
-  ),
+  reason: Type.Optional(Reason),
   order: Type.Union([Order, Type.Null()]),
 })

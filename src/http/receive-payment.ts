@@ -1,0 +1,88 @@
+import type { Static } from '@sinclair/typebox'
+import { findPayments } from '../db/payments.ts'
+import { shardOfId } from '../engine/ids.ts'
+import type { ApplyPayment, PaymentNotice } from '../engine/payments.ts'
+import type { Payment } from '../engine/records.ts'
+import { UnavailableError } from '../errors.ts'
+import { gather } from '../gather.ts'
+import type { Deps } from './deps.ts'
+import { presentOrder } from './present.ts'
+import type { PaymentResult } from './schemas/payments.ts'
+
+const MAX_BATCH = 256
+const MAX_WAITING = 10_000
+
+export type Receive = (notice: PaymentNotice) => Promise<Static<typeof PaymentResult> | 'key_reused'>
+type Result = Static<typeof PaymentResult>
+
+/** Whether a payment that PostgreSQL knows is the one that has come again. */
+function isSame(known: Payment, notice: PaymentNotice): boolean {
+  return (
+    known.order_id === notice.order_id &&
+    known.status === notice.status &&
+    known.amount === notice.amount &&
+    known.currency === notice.currency
+  )
+}
+
+/**
+ * What both doors for payments do with a notice whose sender is known: look whether PostgreSQL has it already, apply or
+ * park it, and answer after the commit.
+ */
+export function createReceive({ engine, writer, lookup, db }: Omit<Deps, 'config'>): Receive {
+  const known_payments = gather<string, Payment | undefined>({
+    run: async (keys) => {
+      const found = await db.use((sql) => findPayments(sql, keys))
+      const by_key = new Map(found.map((payment) => [payment.idempotency_key, payment]))
+      return keys.map((key) => by_key.get(key))
+    },
+    max_batch: MAX_BATCH,
+    max_in_flight: 1,
+    max_waiting: MAX_WAITING,
+  })
+
+  /** Applies a payment; an order that Redis has forgotten is loaded first, one that nobody knows parks the payment. */
+  async function apply(notice: PaymentNotice): Promise<ApplyPayment> {
+    const result = await engine.applyPayment(notice, false)
+    if (result.status !== 'unknown_order') return result
+    const is_loaded = await lookup.loadOrder(notice.order_id)
+    return engine.applyPayment(notice, !is_loaded)
+  }
+
+  /** A payment that was committed before, perhaps long ago. */
+  async function answerKnown(known: Payment, notice: PaymentNotice): Promise<Result | 'key_reused'> {
+    if (!isSame(known, notice)) return 'key_reused'
+    const order = (await engine.readOrder(notice.order_id)) ?? (await lookup.findOrder(notice.order_id))
+    return {
+      outcome: 'duplicate',
+      first_outcome: known.first_outcome,
+      order: order ? presentOrder(order) : null,
+    }
+  }
+
+  return async (notice) => {
+    const known = await known_payments.add(notice.idempotency_key)
+    if (known) return answerKnown(known, notice)
+    const result = await apply(notice)
+    switch (result.status) {
+      case 'key_reused':
+        return 'key_reused'
+      case 'unknown_order':
+        // It was loaded a moment ago; only a Redis that has just lost it again can say so.
+        throw new UnavailableError('unavailable', 'the order was lost while it was paid')
+      case 'duplicate': {
+        await writer.finish(shardOfId(notice.order_id), result.entry_id)
+        const order = result.order && presentOrder(result.order)
+        return { outcome: 'duplicate', first_outcome: result.first_outcome, order }
+      }
+      default: {
+        if ((await writer.commit(result.entry)) === 'refused') {
+          return { outcome: 'refund_due', reason: 'no_units_left', order: null }
+        }
+        const order = result.order && presentOrder(result.order)
+        const { reason } = result
+        return { outcome: result.status, ...(reason ? { reason } : {}), order }
+      }
+    }
+  }
+}
