@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 
-/** A package manager that is writing must be let finish; npm's cache and apt's downloads end at once. */
+/** npm ends at once, and so does a package manager that still downloads; one that writes takes a few seconds. */
 const STOP_STEPS = /** @type {const} */ ([
   ['SIGINT', 6_000],
   ['SIGTERM', 1_500],
@@ -15,11 +15,12 @@ const OUTPUT_KEPT_CHARS = 20_000
 
 /**
  * Runs a command without showing its output, in a process group of its own. A signal to this process, or the end of its
- * parent, ends the command first; then `isStopped` is true.
- * @param {string} cwd @param {string[]} command
+ * parent, ends the command first; then `isStopped` is true. With `isSystem` the signals go to the command alone and not
+ * to what it started: apt-get lets dpkg finish, but dpkg hit by a signal leaves a package half installed.
+ * @param {string} cwd @param {string[]} command @param {{ isSystem?: boolean }} [options]
  * @returns {Promise<{ isOk: boolean, isStopped: boolean, output: string }>}
  */
-export function run(cwd, [program = '', ...args]) {
+export function run(cwd, [program = '', ...args], { isSystem = false } = {}) {
   return new Promise((done) => {
     let output = ''
     let isStopped = false
@@ -31,10 +32,17 @@ export function run(cwd, [program = '', ...args]) {
         output = (output + chunk).slice(-OUTPUT_KEPT_CHARS)
       })
     }
+    const send = (/** @type {NodeJS.Signals} */ signal) => {
+      try {
+        if (child.pid !== undefined) process.kill(isSystem ? child.pid : -child.pid, signal)
+      } catch {
+        // It is gone already; or it is root's by way of sudo, and will be let finish.
+      }
+    }
     const stop = (step = 0) => {
       const [signal, patience_ms] = STOP_STEPS[step] ?? []
       if (!signal) return
-      signalGroup(child.pid, signal)
+      send(signal)
       next = setTimeout(() => stop(step + 1), patience_ms)
     }
     const onSignal = () => {
@@ -48,7 +56,7 @@ export function run(cwd, [program = '', ...args]) {
       clearTimeout(next)
       clearInterval(watch)
       for (const signal of SIGNALS) process.off(signal, onSignal)
-      if (isStopped) signalGroup(child.pid, 'SIGKILL')
+      if (isStopped && !isSystem) send('SIGKILL')
       done({ isOk, isStopped, output })
     }
     child.once('error', (error) => {
@@ -62,15 +70,6 @@ export function run(cwd, [program = '', ...args]) {
     })
     child.once('close', (code) => end(code === 0))
   })
-}
-
-/** @param {number | undefined} pid @param {NodeJS.Signals} signal */
-function signalGroup(pid, signal) {
-  try {
-    if (pid !== undefined) process.kill(-pid, signal)
-  } catch {
-    // It is gone already.
-  }
 }
 
 /**

@@ -1,9 +1,10 @@
 /*
-  node scripts/setup.mjs [--dev] <entry.ts> [args...]
+  node scripts/setup.mjs [--dev | --client] <entry.ts> [args...]
 
   Brings a machine that has only Node and npm so far that <entry.ts> can run, then runs it in this very process, so
   that a signal that npm passes on reaches the program itself. Uses Node's own modules only. With --dev the development
-  dependencies and a Redis server are needed in any case, else only where the environment asks for them.
+  dependencies and a Redis server are needed in any case, with --client no server is, else one where the environment
+  names none.
 */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
@@ -29,22 +30,26 @@ function fail(line) {
 
 const args = process.argv.slice(2)
 const isDev = args[0] === '--dev'
-if (isDev) args.shift()
+const isClient = args[0] === '--client'
+if (isDev || isClient) args.shift()
 const [entry, ...entryArgs] = args
 
 refuseOldNode()
-if (entry === undefined) fail('usage: node scripts/setup.mjs [--dev] <entry.ts> [args...]')
+if (entry === undefined) fail('usage: node scripts/setup.mjs [--dev | --client] <entry.ts> [args...]')
 await installDependencies().catch((error) => fail(error.message))
 const { register } = await import('tsx/esm/api')
 register({ tsconfig: join(root, 'tsconfig.json') })
-if (isDev || !(process.env.REDIS_URL || process.env.REDIS_CLUSTER_NODES)) await installRedis()
+if (isDev || !(isClient || process.env.REDIS_URL || process.env.REDIS_CLUSTER_NODES)) await installRedis()
 const path = resolve(root, entry)
 process.argv = [process.execPath, path, ...entryArgs]
 await import(pathToFileURL(path).href)
 
-/** Runs a command in the project's folder; ends this process when it was stopped. @param {string[]} command */
-async function runOrStop(command) {
-  const { isStopped, ...result } = await run(root, command)
+/**
+ * Runs a command in the project's folder; ends this process when it was stopped.
+ * @param {string[]} command @param {{ isSystem?: boolean }} [options]
+ */
+async function runOrStop(command, options) {
+  const { isStopped, ...result } = await run(root, command, options)
   return isStopped ? fail('stopped while setting up') : result
 }
 
@@ -122,7 +127,9 @@ async function installRedis() {
       say(`installing ${installer.package_name} (${installer.name})`)
       let output = ''
       for (const { command, is_optional } of installer.commands) {
-        const result = await runOrStop([...installer.prefix, ...command])
+        const result = await runOrStop([...installer.prefix, ...command], {
+          isSystem: installer.name !== 'brew',
+        })
         output = result.output
         if (!result.isOk && !is_optional) fail(`${installer.name} failed: ${reason(output)}: ${remedy}`)
       }
