@@ -308,6 +308,7 @@ t.test(
         currency: '',
         method: '',
         transaction: '',
+        is_once: 0,
       },
       keys: [f.keys.payment(0, 'p2')],
     })
@@ -358,3 +359,37 @@ t.test('a key may contain anything', async (t) => {
   }
   await f.equation('at the end')
 })
+
+t.test(
+  'of the notices that announce one transaction the first counts, where the sender says so',
+  async (t) => {
+    const f = await openFixture(t)
+    await f.load(1, 10)
+    const stated = { transaction_id: 'tx|1:é', amount: 9900 }
+    for (const is_early of [true, false]) {
+      const { id } = await f.hold(1)
+      if (!is_early) await f.engine.createOrder(id, null)
+      const first = is_early ? 'parked' : 'applied'
+      const send = (key: string, status: 'success' | 'failed', own = {}) =>
+        f.engine.applyPayment(notice(id, `${id} ${key}`, status, { ...stated, is_once: true, ...own }), false)
+      t.match(await send('charge', 'success'), { status: first })
+      const again = await unchanged(t, f, () => send('checkout', 'success', { amount: null }))
+      t.match(again, { status: 'duplicate', first_outcome: first })
+      t.match(await unchanged(t, f, () => send('checkout', 'success')), { status: 'duplicate' })
+      if (is_early) await f.engine.createOrder(id, null)
+      t.match(await unchanged(t, f, () => send('checkout', 'success')), {
+        status: 'duplicate',
+        first_outcome: first,
+        order: CONFIRMED,
+      })
+      t.match(await send('other', 'success', { transaction_id: 'tx2' }), {
+        status: 'refund_due',
+        reason: 'already_paid',
+      })
+      t.match(await send('attempt', 'failed'), { status: 'ignored' }, 'a failed attempt is another thing')
+      t.match(await send('each', 'success', { is_once: false }), { status: 'refund_due' })
+      t.match(await send('nameless', 'success', { transaction_id: null }), { status: 'refund_due' })
+      await f.equation('at the end')
+    }
+  },
+)

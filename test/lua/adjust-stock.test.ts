@@ -1,0 +1,147 @@
+import t from 'tap'
+import type { Change } from '../fixtures/change.ts'
+import { count, type Fixture, openFixture, refusedByFence, unchanged } from '../fixtures/redis.ts'
+
+const STEP = 250 // holds that one step takes back
+
+t.test('an adjustment is refused with another epoch, and without one', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  await refusedByFence(t, f, (engine) => engine.adjustStock(1, 5, 'k', null))
+})
+
+t.test('a key is refused with another delta, and answered as before with the same one', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  const first = await f.engine.adjustStock(1, -10, 'k', 'shelf broke')
+  if (first.status !== 'adjusted') throw new Error(first.status)
+  const { entry } = first
+  t.match(entry, {
+    order: null,
+    payments: [],
+    adjustment: { product_id: 1, delta: -10, idempotency_key: 'k', reason: 'shelf broke' },
+  })
+  t.same(await f.engine.journal.readEntry(0, entry.entry_id), entry)
+  t.same(await unchanged(t, f, () => f.engine.adjustStock(1, 10, 'k', null)), { status: 'key_reused' })
+  const again = await unchanged(t, f, () => f.engine.adjustStock(1, -10, 'k', null))
+  t.same(again, { status: 'replayed', entry_id: entry.entry_id })
+  await f.engine.journal.dropEntries(0, [entry.entry_id])
+  t.same(await f.engine.adjustStock(1, -10, 'k', null), { status: 'replayed', entry_id: '' })
+  await f.equation('at the end')
+})
+
+t.test('the same key serves another product', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  await f.load(2, 10)
+  t.match(await f.engine.adjustStock(1, 5, 'k', null), { status: 'adjusted' })
+  t.match(await f.engine.adjustStock(2, -5, 'k', null), { status: 'adjusted' })
+  t.match(await f.stock(1), { total: 15, available: 15 })
+  t.match(await f.stock(2), { total: 5, available: 5 })
+})
+
+t.test('a product that the shard does not know is not found', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  t.same(await unchanged(t, f, () => f.engine.adjustStock(9, 5, 'k', null)), { status: 'not_found' })
+})
+
+t.test('units in use are not taken out, and a refusal leaves the key free', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  await f.hold(3)
+  await f.order(2)
+  const refused = await unchanged(t, f, () => f.engine.adjustStock(1, -6, 'k', null))
+  t.same(refused, { status: 'stock_in_use', available: 5 })
+  t.match(await f.engine.adjustStock(1, -5, 'k', null), { status: 'adjusted' })
+  t.match(await f.stock(), { total: 5, available: 0, held: 3, pending: 2 })
+  await f.equation('after it')
+  t.match(await f.engine.adjustStock(1, 7, 'k2', null), { status: 'adjusted' })
+  t.match(await f.stock(), { total: 12, available: 7 })
+  await f.equation('at the end')
+})
+
+t.test('units of dead holds can be taken out, without any sweeper', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  await f.hold(1)
+  await f.deadHold(9)
+  t.match(await f.engine.adjustStock(1, -9, 'k', null), { status: 'adjusted' })
+  t.match(await f.stock(), { total: 1, held: 1, available: 0 })
+  await f.equation('after it')
+})
+
+t.test(
+  'behind more dead holds than a step takes back an adjustment is asked again, not refused',
+  async (t) => {
+    const f = await openFixture(t)
+    await f.load(1, 5)
+    await f.load(2, STEP)
+    const short = f.open({ hold_ttl_ms: 1 })
+    const dead = await Promise.all(Array.from({ length: STEP }, () => f.hold([[2, 1]], { engine: short })))
+    await f.until(Math.max(...dead.map((hold) => hold.expires_at_ms)))
+    await f.deadHold(5)
+    const raw = await f.run('adjust-stock', 0, {
+      args: { product: 1, delta: -5, key: 'k', reason: '', idem_ttl_ms: 1000 },
+      keys: [f.keys.idem(0, 'stock:1', 'k')],
+    })
+    t.same(raw, ['backlog'])
+    await f.equation('after the first step')
+    t.match(await f.engine.adjustStock(1, -5, 'k', null), { status: 'adjusted' })
+    t.match(await f.stock(), { total: 0, available: 0 })
+    await f.equation('at the end')
+  },
+)
+
+t.test('a total goes to 2^53 - 1 and no further', async (t) => {
+  const f = await openFixture(t)
+  const most = Number.MAX_SAFE_INTEGER
+  await f.load(1, most - 10)
+  t.match(await f.engine.adjustStock(1, 10, 'k', null), { status: 'adjusted' })
+  t.match(await f.stock(), { total: most, available: most })
+  await unchanged(t, f, () => t.rejects(f.engine.adjustStock(1, 1, 'k2', null), { code: 'unavailable' }))
+  t.match(await f.engine.adjustStock(1, -most, 'k3', null), { entry: { adjustment: { delta: -most } } })
+  t.match(await f.stock(), { total: 0, available: 0 })
+  await f.equation('at the end')
+})
+
+t.test('a reason may contain anything', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  for (const reason of ['a|b', '"quoted"', 'Zoë ✓\n', ' ', null]) {
+    const answer = await f.engine.adjustStock(1, 1, `k${reason}`, reason)
+    t.match(answer, { entry: { adjustment: { reason, idempotency_key: `k${reason}` } } })
+  }
+})
+
+const shrinking = async (f: Fixture, change?: Change) => {
+  await f.load(1, 100)
+  const engines = Array.from({ length: 3 }, () =>
+    f.open({ own_connection: true, ...(change ? { change } : {}) }),
+  )
+  const [a = f.engine, b = f.engine, c = f.engine] = engines
+  return Promise.all(
+    Array.from({ length: 150 }, (_, at) => {
+      if (at % 3 === 0) return a.adjustStock(1, -2, `k${Math.floor(at / 6)}`, null)
+      return f.place(1, { engine: at % 3 === 1 ? b : c })
+    }),
+  )
+}
+
+t.test('buyers and adjustments that come at once share the units between them', async (t) => {
+  const f = await openFixture(t)
+  const { placed = 0, adjusted = 0, replayed = 0, ...others } = count(await shrinking(f))
+  t.equal(adjusted, 25, 'each key takes units out once')
+  t.equal(replayed, 25)
+  t.equal(placed, 50)
+  t.same(others, { insufficient_stock: 50 })
+  t.match(await f.stock(), { total: 50, available: 0, held: 50 })
+  await f.equation('after the rush')
+})
+
+t.test('control: a key that is not remembered takes units out twice', async (t) => {
+  const f = await openFixture(t)
+  const remembers = "redis.call('SET', keys.idem, int(delta) .. '|' .. entry, 'PX', idem_ttl_ms)"
+  const counts = count(await shrinking(f, [[remembers, '']]))
+  t.ok((counts.adjusted ?? 0) > 25, JSON.stringify(counts))
+})

@@ -1,0 +1,106 @@
+import t from 'tap'
+import type { Change } from '../fixtures/change.ts'
+import { type Fixture, openFixture, refusedByFence, TERMS, unchanged } from '../fixtures/redis.ts'
+
+t.test('a product is not loaded with another epoch, nor without one', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  for (const product of [1, 2]) {
+    await refusedByFence(t, f, (engine) =>
+      engine.loadProduct(0, product, TERMS, { total: 10, pending: 0, sold: 0 }),
+    )
+  }
+})
+
+t.test('a product that is new to the shard comes with its counters and its terms', async (t) => {
+  const f = await openFixture(t)
+  const terms = {
+    name: 'Shoe "Zoë" | 漢字',
+    unit_amount: 123,
+    currency: 'EUR',
+    hold_ttl_ms: 5000,
+    starts_at_ms: 1,
+    ends_at_ms: 4_000_000_000_000,
+    paused: false,
+    max_per_hold: 2,
+    max_per_customer: 3,
+  }
+  await f.load(7, 100, terms, { pending: 5, sold: 20 })
+  t.same(await f.engine.readProduct(7), {
+    id: 7,
+    terms,
+    stock: { total: 100, available: 75, held: 0, pending: 5, sold: 20 },
+    state: 'available',
+  })
+  await f.equation('after it')
+})
+
+t.test('new terms leave the counters of a known product alone, and a term can be taken away', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10, { max_per_hold: 2, hold_ttl_ms: 5000, starts_at_ms: 1 })
+  await f.hold(2)
+  await f.order(1)
+  const stock = await f.stock()
+  await f.engine.loadProduct(
+    0,
+    1,
+    { ...TERMS, name: 'Boot', paused: true },
+    { total: 999, pending: 0, sold: 0 },
+  )
+  t.same(await f.engine.readProduct(1), {
+    id: 1,
+    terms: { ...TERMS, name: 'Boot', paused: true },
+    stock,
+    state: 'paused',
+  })
+  await f.equation('after it')
+})
+
+t.test(
+  'a product with more committed units than its total, or with counters that are none, is not loaded',
+  async (t) => {
+    const f = await openFixture(t)
+    for (const committed of [
+      { total: 10, pending: 6, sold: 5 },
+      { total: -1, pending: 0, sold: 0 },
+      { total: 1.5, pending: 0, sold: 0 },
+      { total: 2 ** 53, pending: 0, sold: 0 },
+      { total: 10, pending: -1, sold: 0 },
+      { total: Number.NaN, pending: 0, sold: 0 },
+    ]) {
+      f.alarms.length = 0
+      await unchanged(t, f, () =>
+        t.rejects(f.engine.loadProduct(0, 1, TERMS, committed), { code: 'unavailable' }),
+      )
+      t.match(f.alarms, [/load-product: BROKEN/])
+    }
+    t.equal(await f.engine.readProduct(1), undefined)
+  },
+)
+
+const loading = async (f: Fixture, change?: Change) => {
+  const engines = Array.from({ length: 3 }, () =>
+    f.open({ own_connection: true, ...(change ? { change } : {}) }),
+  )
+  await Promise.all(
+    Array.from({ length: 60 }, async (_, at) => {
+      const engine = engines[at % 3] ?? f.engine
+      await engine.loadProduct(0, 1, TERMS, { total: 100, pending: 0, sold: 0 })
+      await f.place(1, { engine })
+      await engine.loadProduct(0, 1, TERMS, { total: 100, pending: 0, sold: 0 })
+    }),
+  )
+}
+
+t.test('a product that many processes load while it is sold keeps its counters', async (t) => {
+  const f = await openFixture(t)
+  await loading(f)
+  t.match(await f.stock(), { total: 100, available: 40, held: 60 })
+  await f.equation('after the rush')
+})
+
+t.test('control: counters that are set at every load forget the holds', async (t) => {
+  const f = await openFixture(t)
+  await loading(f, [['if not known then', 'if true then']])
+  t.ok(((await f.stock())?.held ?? 60) < 60)
+})
