@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { Deps } from '../deps.ts'
+import { createMetrics } from '../metrics.ts'
 import { sendProblem } from '../problem.ts'
 import { Data, replies } from '../schemas/common.ts'
 
@@ -27,6 +28,13 @@ export const operationRoutes: FastifyPluginAsyncTypebox<Deps & { isDraining: () 
       },
     },
     async () => ({ data: { status: 'ok' as const } }),
+  )
+
+  const metrics = createMetrics({ engine, db })
+  app.get(
+    '/metrics',
+    { schema: { tags: ['Operations'], summary: 'Numbers for Prometheus', produces: ['text/plain'] } },
+    async (_request, reply) => reply.type(metrics.contentType).send(await metrics.metrics()),
   )
 
   app.get(
