@@ -1,7 +1,12 @@
 import { spawn } from 'node:child_process'
 
-/** npm ends at once, and so does a package manager that still downloads; one that writes takes a few seconds. */
+/** The signals that end a command, with how long each is given. npm takes no notice of SIGINT. */
 const STOP_STEPS = /** @type {const} */ ([
+  ['SIGTERM', 2_000],
+  ['SIGKILL', 1_000],
+])
+/** A package manager that still downloads ends at once at SIGINT; one that writes takes a few seconds. */
+const SYSTEM_STOP_STEPS = /** @type {const} */ ([
   ['SIGINT', 6_000],
   ['SIGTERM', 1_500],
   ['SIGKILL', 1_000],
@@ -40,7 +45,7 @@ export function run(cwd, [program = '', ...args], { isSystem = false } = {}) {
       }
     }
     const stop = (step = 0) => {
-      const [signal, patience_ms] = STOP_STEPS[step] ?? []
+      const [signal, patience_ms] = (isSystem ? SYSTEM_STOP_STEPS : STOP_STEPS)[step] ?? []
       if (!signal) return
       send(signal)
       next = setTimeout(() => stop(step + 1), patience_ms)
