@@ -33,7 +33,7 @@ t.test('its stock counts every unit once: free, held, pending or sold', async (t
   const product = await app.readProduct(id)
   t.same(product.stock, stock)
   t.equal(product.available_stock, 85)
-  await app.agree('after these sales')
+  await app.agree(t, 'after these sales')
 })
 
 t.test('the terms of sale are shown with it', async (t) => {
