@@ -5,10 +5,9 @@
   KEYS[2] products   hash    counters and terms of sale
   KEYS[3] holds      hash    hold id -> record
   KEYS[4] expiry     zset    hold id by expires_at in ms
-  KEYS[5] prepaid    zset    paid holds by expires_at in ms
-  KEYS[6] deadlines  zset    unpaid order id by pay_by in ms
-  KEYS[7] buyers     hash    product:customer -> units
-  KEYS[8] idem...    string  one a keyed request: fingerprint|id|expires_at_ms|record
+  KEYS[5] deadlines  zset    unpaid order id by pay_by in ms
+  KEYS[6] buyers     hash    product:customer -> units
+  KEYS[7] idem...    string  one a keyed request: fingerprint|id|expires_at_ms|record
   ARGV[1] epoch
   ARGV[2] shard            as it ends an id
   ARGV[3] default_ttl_ms   for products without their own
@@ -28,11 +27,9 @@
 -- @include dead-holds
 -- @include terms
 -- @include place
-local keys = {
-  epoch = KEYS[1], products = KEYS[2], holds = KEYS[3], expiry = KEYS[4], prepaid = KEYS[5], deadlines = KEYS[6], buyers = KEYS[7],
-}
+local keys = { epoch = KEYS[1], products = KEYS[2], holds = KEYS[3], expiry = KEYS[4], deadlines = KEYS[5], buyers = KEYS[6] }
 local epoch, shard, default_ttl_ms, idem_ttl_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local FIRST_IDEM_KEY, FIRST_REQUEST = 7, 5
+local FIRST_IDEM_KEY, FIRST_REQUEST = 6, 5
 
 if fenced(keys.epoch, epoch) then
   return { 'fenced' }

@@ -80,7 +80,7 @@ export type ScriptName = keyof Replies
 /** Keys and arguments in their order; `…...` stands last and for any number. */
 export const SIGNATURES = {
   'place-holds': {
-    keys: ['epoch', 'products', 'holds', 'expiry', 'prepaid', 'deadlines', 'buyers', 'idem...'],
+    keys: ['epoch', 'products', 'holds', 'expiry', 'deadlines', 'buyers', 'idem...'],
     args: ['epoch', 'shard', 'default_ttl_ms', 'idem_ttl_ms', 'requests...'],
     statuses: ['fenced', 'done'],
   },
