@@ -7,9 +7,14 @@ const READY_WAIT_MS = 60_000
 
 /**
  * Waits until `ask` resolves. Throws StartError, with the last telling line of the server's log, when the server ends
- * first or does not answer in time.
+ * first or does not answer in time; gives up with its reason when `stopping` aborts.
  */
-export async function waitUntilReady<T>(name: string, server: Spawned, ask: () => Promise<T>): Promise<T> {
+export async function waitUntilReady<T>(
+  name: string,
+  server: Spawned,
+  stopping: AbortSignal | undefined,
+  ask: () => Promise<T>,
+): Promise<T> {
   const until_ms = Date.now() + READY_WAIT_MS
   for (;;) {
     if (server.hasExited()) throw new StartError(`${name} did not start: ${lastWord(server.log())}`)
@@ -19,6 +24,7 @@ export async function waitUntilReady<T>(name: string, server: Spawned, ask: () =
       if (error instanceof StartError) throw error
       if (Date.now() > until_ms) throw new StartError(`${name} does not answer: ${(error as Error).message}`)
     }
+    stopping?.throwIfAborted()
     await wait(POLL_MS)
   }
 }

@@ -27,9 +27,10 @@ const ASK_TIMEOUT_MS = 2_000
 export async function startRedis(options: {
   data_dir: string
   password: string
+  stopping: AbortSignal | undefined
   onStarted: (server: ServerState) => Promise<void>
 }): Promise<Required<ServerState>> {
-  const { data_dir, password, onStarted } = options
+  const { data_dir, password, stopping, onStarted } = options
   const program = await findRedisServer()
   if (!program) {
     throw new StartError('no Redis server found on this machine: install redis-server, or set REDIS_URL')
@@ -51,7 +52,7 @@ export async function startRedis(options: {
     log_path: join(data_dir, 'redis.log'),
   })
   await onStarted({ port, id: server.id })
-  await waitUntilReady('the embedded Redis', server, () => askRedis(port, password))
+  await waitUntilReady('the embedded Redis', server, stopping, () => askRedis(port, password))
   return { port, id: server.id }
 }
 

@@ -16,6 +16,8 @@ export type ServersOptions = {
   database_url?: string | undefined
   /** Told, a line at a time, what takes long or surprises. */
   say: (line: string) => void
+  /** When it aborts, a start that still waits is given up, and ended again, with its reason. */
+  stopping?: AbortSignal
   /** For tests: PostgreSQL does not wait for the disk. */
   is_throw_away?: boolean
 }
@@ -47,6 +49,7 @@ export async function openServers(options: ServersOptions): Promise<Servers> {
           `process ${state?.owner?.pid} has the servers of ${data_dir}, but they do not answer: stop that process, then start again`,
         )
       }
+      options.stopping?.throwIfAborted()
       await wait(ATTACH_POLL_MS)
     }
   } catch (error) {
@@ -76,7 +79,7 @@ async function startAsOwner(
   data_dir: string,
   options: ServersOptions,
 ): Promise<Servers> {
-  const { say, is_throw_away = false } = options
+  const { say, stopping, is_throw_away = false } = options
   const running: Pick<State, 'redis' | 'postgres'> = {}
   let closing: Promise<void> | undefined
   const close = () => {
@@ -91,9 +94,10 @@ async function startAsOwner(
     await stopBoth(ownership.before, data_dir)
     const password = await readPassword(data_dir)
     const started = await Promise.allSettled([
-      options.redis_url === undefined && startRedis({ data_dir, password, onStarted: note('redis') }),
+      options.redis_url === undefined &&
+        startRedis({ data_dir, password, stopping, onStarted: note('redis') }),
       options.database_url === undefined &&
-        startPostgres({ data_dir, password, is_throw_away, say, onStarted: note('postgres') }),
+        startPostgres({ data_dir, password, is_throw_away, say, stopping, onStarted: note('postgres') }),
     ])
     for (const result of started) if (result.status === 'rejected') throw result.reason
     await ownership.record({ ...running, is_ready: true })

@@ -3,6 +3,7 @@ import { access, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { openServers } from '../../src/embedded/servers.ts'
+import { takeOwnership } from '../../src/embedded/state.ts'
 import {
   end,
   leaveMark,
@@ -114,4 +115,14 @@ t.test('of processes that start at once one starts the servers and the others at
   await leaveMark({ redis_url: '', database_url: '', ...opened[0] }, 'still here')
   for (const { child } of opened) await end(child, 'SIGTERM')
   t.strictSame(await stillRunning(pids), [], 'closing is the business of the owner')
+})
+
+t.test('a start that waits for another one gives up when it is told to', async (t) => {
+  const data_dir = await newFolder(t)
+  const other = await takeOwnership(data_dir)
+  t.teardown(() => other?.release())
+  const stopping = new AbortController()
+  const opening = openServers({ data_dir, say: t.fail, stopping: stopping.signal })
+  stopping.abort(new Error('stopped'))
+  await t.rejects(opening, { message: 'stopped' })
 })
