@@ -79,7 +79,8 @@ CREATE TABLE "products" (
 --> statement-breakpoint
 CREATE TABLE "shards" (
 	"shard" integer PRIMARY KEY NOT NULL,
-	"epoch" bigint NOT NULL
+	"epoch" bigint NOT NULL,
+	"redis_identity" text NOT NULL
 );
 --> statement-breakpoint
 CREATE TABLE "stock_adjustments" (

@@ -6,7 +6,7 @@ import { checkRedis, connectRedis } from './engine/redis.ts'
 import { StartError } from './errors.ts'
 import { createWriter, type Writer } from './journal/writer.ts'
 import { createLookup, type Lookup } from './recovery/load.ts'
-import { createRecovery } from './recovery/rebuild.ts'
+import { createRecovery } from './recovery/recovery.ts'
 
 /** What a log needs to offer here. */
 export type Say = Pick<FastifyInstance['log'], 'info' | 'warn' | 'error'>
@@ -42,9 +42,9 @@ export async function openService(options: {
     hold_ttl_ms: config.HOLD_TTL_SECONDS * 1000,
     order_ttl_ms: config.ORDER_TTL_SECONDS * 1000,
     ...(options.prefix === undefined ? {} : { prefix: options.prefix }),
-    on_close: (shard, reason) => {
+    on_close: (shard, reason, doubt) => {
       log.error(`shard ${shard}: closed, because ${reason}`)
-      void recovery.reopen(shard, reason)
+      void recovery.reopen(shard, reason, doubt)
     },
     on_alarm: (message) => log.error(message),
   })

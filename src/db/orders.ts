@@ -84,3 +84,13 @@ export async function unpaidOrders(sql: Sql, shard: number, after: string, limit
   })
   return rows.map(toOrder)
 }
+
+/** Those of these ids (without `ord_`) that orders have. */
+export async function knownOrderIds(sql: Sql, ids: string[]): Promise<string[]> {
+  const { rows } = await sql.query<{ id: string }>({
+    name: 'known-order-ids',
+    text: 'select id from orders where id = any($1::text[])',
+    values: [ids.map(orderId)],
+  })
+  return rows.map(({ id }) => id.slice('ord_'.length))
+}

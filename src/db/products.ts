@@ -124,3 +124,19 @@ export async function recordAdjustments(sql: Sql, adjustments: Adjustment[]): Pr
     ],
   })
 }
+
+/** Units that customers have in orders of products with `max_per_customer`, by product and customer. */
+export async function buyersOfShard(
+  sql: Sql,
+  shard: number,
+): Promise<Array<{ product_id: number; customer_id: string; units: number }>> {
+  const { rows } = await sql.query({
+    name: 'buyers-of-shard',
+    text: `select i.product_id, o.customer_id, sum(i.qty)::bigint as units
+      from products p join order_items i on i.product_id = p.id join orders o on o.id = i.order_id
+      where p.shard = $1 and p.max_per_customer is not null and o.order_status <> 'cancelled' and o.customer_id is not null
+      group by i.product_id, o.customer_id`,
+    values: [shard],
+  })
+  return rows
+}

@@ -158,4 +158,6 @@ export const stock_adjustments = pgTable(
 export const shards = pgTable('shards', {
   shard: integer('shard').primaryKey(),
   epoch: count('epoch').notNull(),
+  /** Which Redis it was: its run id and replication id. Another one may lack what this one had. */
+  redis_identity: text('redis_identity').notNull(),
 })

@@ -1,19 +1,33 @@
 import type { Sql } from './client.ts'
 
-/** The epoch that a shard's Redis must have, or 0 where the shard was never opened. */
-export async function shardEpoch(sql: Sql, shard: number): Promise<number> {
-  const { rows } = await sql.query<{ epoch: number }>({
-    name: 'shard-epoch',
-    text: 'select epoch from shards where shard = $1',
+/** What a shard's Redis must be to be trusted as it is: its epoch, and which server it was. */
+export type ShardRecord = { epoch: number; redis_identity: string }
+
+/** The record of a shard, with epoch 0 where the shard was never opened. */
+export async function findShard(sql: Sql, shard: number): Promise<ShardRecord> {
+  const { rows } = await sql.query<ShardRecord>({
+    name: 'find-shard',
+    text: 'select epoch, redis_identity from shards where shard = $1',
     values: [shard],
   })
-  return rows[0]?.epoch ?? 0
+  return rows[0] ?? { epoch: 0, redis_identity: '' }
 }
 
-export async function saveShardEpoch(sql: Sql, shard: number, epoch: number): Promise<void> {
+export async function saveShard(
+  sql: Sql,
+  shard: number,
+  { epoch, redis_identity }: ShardRecord,
+): Promise<void> {
   await sql.query({
-    name: 'save-shard-epoch',
-    text: `insert into shards (shard, epoch) values ($1, $2) on conflict (shard) do update set epoch = excluded.epoch`,
-    values: [shard, epoch],
+    name: 'save-shard',
+    text: `insert into shards (shard, epoch, redis_identity) values ($1, $2, $3)
+      on conflict (shard) do update set epoch = excluded.epoch, redis_identity = excluded.redis_identity`,
+    values: [shard, epoch, redis_identity],
   })
+}
+
+/** The highest shard that a product lives in. */
+export async function highestShard(sql: Sql): Promise<number> {
+  const { rows } = await sql.query<{ shard: number | null }>('select max(shard) as shard from products')
+  return rows[0]?.shard ?? 0
 }

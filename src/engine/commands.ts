@@ -47,6 +47,9 @@ export type Replies = {
     | ['stock_in_use', available: number]
     | ['adjusted', entry_id: string, adjustment: string]
   'load-product': ['fenced' | 'updated' | 'loaded']
+  'clear-shard': ['fenced'] | ['cleared', now_ms: number]
+  'drop-holds': ['fenced' | 'dropped']
+  'load-holds': ['fenced' | 'loaded']
   'load-order': ['fenced' | 'known' | 'loaded']
   'load-parked': ['fenced' | 'loaded']
   'read-products': ['fenced'] | ['done', now_ms: number, ...Array<Array<string | null>>]
@@ -213,8 +216,23 @@ export const SIGNATURES = {
   },
   'load-product': {
     keys: ['epoch', 'products'],
-    args: ['epoch', 'product', 'total', 'pending', 'sold', 'terms...'],
+    args: ['epoch', 'product', 'total', 'held', 'pending', 'sold', 'terms...'],
     statuses: ['fenced', 'updated', 'loaded'],
+  },
+  'clear-shard': {
+    keys: ['epoch', 'products', 'deadlines', 'buyers', 'parked'],
+    args: ['epoch'],
+    statuses: ['fenced', 'cleared'],
+  },
+  'drop-holds': {
+    keys: ['epoch', 'holds', 'expiry', 'prepaid', 'released...'],
+    args: ['epoch', 'ids...'],
+    statuses: ['fenced', 'dropped'],
+  },
+  'load-holds': {
+    keys: ['epoch', 'expiry', 'prepaid', 'buyers'],
+    args: ['epoch', 'id_count', 'loads...'],
+    statuses: ['fenced', 'loaded'],
   },
   'load-order': {
     keys: ['epoch', 'deadlines', 'order'],
@@ -265,7 +283,7 @@ export type Run = <Name extends ScriptName>(
 ) => Promise<Open<Replies[Name]>>
 
 const ID_KEYS: readonly string[] = ['order', 'released', 'parked_payments'] satisfies IdKey[]
-const GIVEN_KEYS: readonly string[] = ['idem', 'payment', 'idem...', 'order...']
+const GIVEN_KEYS: readonly string[] = ['idem', 'payment', 'idem...', 'order...', 'released...']
 
 /**
  * The one way to run a script: with the epoch of its shard, its keys and arguments in the signature's order.
@@ -310,7 +328,7 @@ export function createRun(options: {
       throw new UnavailableError('unavailable', message, { cause: error })
     }
     if (reply[0] === 'fenced') {
-      fence.close(shard, 'Redis has another epoch or none')
+      fence.close(shard, 'Redis has another epoch or none', 'state')
       throw new UnavailableError('recovering', `${name}: shard ${shard} is fenced`)
     }
     return reply as Open<Replies[typeof name]>

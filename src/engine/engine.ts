@@ -1,12 +1,13 @@
 import type { Redis } from 'ioredis'
 import { createRun } from './commands.ts'
-import { createFence, type Fence } from './fence.ts'
+import { createFence, type Fence, type OnClose } from './fence.ts'
 import { createHolds } from './holds.ts'
 import { createJournal } from './journal.ts'
 import { createKeys } from './keys.ts'
 import { createOrders } from './orders.ts'
 import { createPayments } from './payments.ts'
 import { createProducts } from './products.ts'
+import { createRebuilding } from './rebuilding.ts'
 
 /** Holds taken back in one step of the sweeper: a step stays under 2 ms. */
 const MAX_DEAD_HOLDS = 250
@@ -19,8 +20,8 @@ export type EngineOptions = {
   order_ttl_ms: number
   /** What all keys begin with. */
   prefix?: string
-  /** Hears why a shard was closed. */
-  on_close?: (shard: number, reason: string) => void
+  /** Hears why a shard was closed, and how much of it is in doubt. */
+  on_close?: OnClose
   /** Hears of broken invariants. */
   on_alarm?: (message: string) => void
 }
@@ -56,6 +57,7 @@ export function createEngine(options: EngineOptions) {
     ...createOrders({ redis, run, keys, order_ttl_ms }),
     ...createPayments({ redis, run, keys, longestHoldTtlMs: () => longest_hold_ttl_ms }),
     ...products,
+    ...createRebuilding({ redis, run, keys }),
     journal: createJournal({ redis, keys }),
 
     /** Tells in which shard a product lives and how long its holds last, before it is used. */

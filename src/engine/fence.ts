@@ -4,9 +4,15 @@ import { UnavailableError } from '../errors.ts'
  * The epochs in which this process believes, one a shard. A shard without one is closed: its Redis cannot be trusted, and
  * every step on it is refused with `recovering` until the recovery opens it again.
  */
+/**
+ * How much of a closed shard is in doubt: whether it is the same Redis still, what is in it, or nothing because it is known
+ * to be wrong.
+ */
+export type Doubt = 'connection' | 'state' | 'wrong'
+export type OnClose = (shard: number, reason: string, doubt: Doubt) => void
 export type Fence = ReturnType<typeof createFence>
 
-export function createFence(on_close: (shard: number, reason: string) => void) {
+export function createFence(on_close: OnClose) {
   const epochs = new Map<number, number>()
   const reasons = new Map<number, string>()
   return {
@@ -25,10 +31,10 @@ export function createFence(on_close: (shard: number, reason: string) => void) {
       epochs.set(shard, epoch)
       reasons.delete(shard)
     },
-    close(shard: number, reason: string): void {
+    close(shard: number, reason: string, doubt: Doubt): void {
       if (!epochs.delete(shard)) return
       reasons.set(shard, reason)
-      on_close(shard, reason)
+      on_close(shard, reason, doubt)
     },
     isOpen: (shard: number) => epochs.has(shard),
     /** Why shards are closed, by shard. */

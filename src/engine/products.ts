@@ -107,13 +107,13 @@ export function createProducts(options: {
       shard: number,
       product_id: number,
       terms: Terms,
-      committed: { total: number; pending: number; sold: number },
+      counts: { total: number; held?: number; pending: number; sold: number },
     ): Promise<void> {
       const rest = Object.entries(terms).flatMap(([term, value]) => [
         term,
         typeof value === 'boolean' ? Number(value) : (value ?? ''),
       ])
-      await run('load-product', shard, { args: { product: product_id, ...committed }, rest })
+      await run('load-product', shard, { args: { product: product_id, held: 0, ...counts }, rest })
     },
 
     /** Adds `delta` units, or takes free ones out of the sale; once for each idempotency key. */

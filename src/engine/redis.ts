@@ -31,7 +31,7 @@ export function connectRedis(url: string): Redis {
 export async function checkRedis(redis: Redis): Promise<void> {
   try {
     await redis.connect()
-    const [, policy] = (await redis.config('GET', 'maxmemory-policy')) as [string, string]
+    const policy = field(await redis.info('memory'), 'maxmemory_policy')
     if (policy !== 'noeviction') {
       throw new StartError(
         `Redis has maxmemory-policy ${policy} and would drop holds when it is full: set it to noeviction`,
@@ -42,6 +42,17 @@ export async function checkRedis(redis: Redis): Promise<void> {
     if (error instanceof StartError) throw error
     throw new StartError(`Redis does not answer (${(error as Error).message}): start it or correct REDIS_URL`)
   }
+}
+
+const field = (info: string, name: string) => info.match(new RegExp(`^${name}:(.*?)\\r?$`, 'm'))?.[1] ?? ''
+
+/**
+ * Which Redis answers. A new run id means that it was started again and may lack its last writes; a new replication id that
+ * a replica was promoted.
+ */
+export async function readIdentity(redis: Redis): Promise<string> {
+  const [server, replication] = await Promise.all([redis.info('server'), redis.info('replication')])
+  return `${field(server, 'run_id')}/${field(replication, 'master_replid')}`
 }
 
 /** The reply to a plain command. Rejects with UnavailableError where Redis does not give one. */

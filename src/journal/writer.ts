@@ -82,7 +82,7 @@ export function createWriter(options: { db: Db; engine: Engine; on_alarm: (messa
       await db.transaction((sql) => write(sql, [{ ...entry, order: null, payments }]))
       drop([entry])
       on_alarm(`PostgreSQL refused order ${entry.order.id}: its product is oversold in Redis`)
-      engine.fence.close(entry.shard, 'PostgreSQL refused an order')
+      engine.fence.close(entry.shard, 'PostgreSQL refused an order', 'wrong')
       return 'refused'
     }
   }

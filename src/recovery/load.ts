@@ -53,7 +53,7 @@ export function createLookup(options: { db: Db; engine: Engine }) {
     async isProduct(product_id: number): Promise<boolean> {
       const product = await products.add(product_id)
       if (!product) return false
-      engine.fence.close(product.shard, `Redis does not know product ${product_id}`)
+      engine.fence.close(product.shard, `Redis does not know product ${product_id}`, 'state')
       return true
     },
   }

@@ -1,0 +1,90 @@
+import type { Redis } from 'ioredis'
+import type { Run } from './commands.ts'
+import type { Keys } from './keys.ts'
+import { type Hold, parseHold } from './records.ts'
+import { ask } from './redis.ts'
+
+const SCAN_COUNT = 2_000
+const UNLINK_COUNT = 500
+/** Holds dropped, or buyers loaded, in one step. */
+const MAX_STEP = 500
+
+/** What only a rebuild does to a shard. All writes but the removal of single orders carry the new epoch. */
+export function createRebuilding(options: { redis: Redis; run: Run; keys: Keys }) {
+  const { redis, run, keys } = options
+
+  async function* pages<Thing>(things: Thing[]): AsyncGenerator<Thing[]> {
+    for (let at = 0; at < things.length; at += MAX_STEP) yield things.slice(at, at + MAX_STEP)
+  }
+
+  async function scores(shard: number, key: 'expiry' | 'prepaid'): Promise<Map<string, number>> {
+    const flat = await ask('holds', redis.zrange(keys.shard(shard, key), '0', '-1', 'WITHSCORES'))
+    const found = new Map<string, number>()
+    for (let at = 0; at + 1 < flat.length; at += 2) found.set(flat[at] as string, Number(flat[at + 1]))
+    return found
+  }
+
+  return {
+    /** Forgets counters, terms, deadlines, buyers and parked payments. Returns the time by the Redis clock. */
+    async clearShard(shard: number): Promise<number> {
+      const [, now_ms] = await run('clear-shard', shard, { args: {} })
+      return now_ms
+    },
+
+    /** Forgets all orders, and the payments parked for orders that have not come. */
+    async forgetOrders(shard: number): Promise<void> {
+      for (const pattern of [keys.id(shard, 'order', '*'), keys.id(shard, 'parked_payments', '*')]) {
+        let cursor = '0'
+        do {
+          const [next, found] = await ask('orders', redis.scan(cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT))
+          for (let at = 0; at < found.length; at += UNLINK_COUNT) {
+            await ask('orders', redis.unlink(...found.slice(at, at + UNLINK_COUNT)))
+          }
+          cursor = next
+        } while (cursor !== '0')
+      }
+    },
+
+    /** All holds that are there, dead or alive. */
+    async allHolds(shard: number): Promise<Hold[]> {
+      const [expiry, prepaid] = await Promise.all([scores(shard, 'expiry'), scores(shard, 'prepaid')])
+      const holds: Hold[] = []
+      let cursor = '0'
+      do {
+        const [next, flat] = await ask(
+          'holds',
+          redis.hscan(keys.shard(shard, 'holds'), cursor, 'COUNT', SCAN_COUNT),
+        )
+        for (let at = 0; at + 1 < flat.length; at += 2) {
+          const id = flat[at] as string
+          holds.push(parseHold(id, flat[at + 1] as string, expiry.get(id) ?? prepaid.get(id) ?? 0))
+        }
+        cursor = next
+      } while (cursor !== '0')
+      return holds
+    },
+
+    /** Takes holds out. Those with `is_remembered` answer 410 until they would have ended. */
+    async dropHolds(shard: number, holds: Array<{ hold: Hold; is_remembered: boolean }>): Promise<void> {
+      for await (const page of pages(holds)) {
+        const remembered = page.filter(({ is_remembered }) => is_remembered)
+        await run('drop-holds', shard, {
+          args: {},
+          keys: remembered.map(({ hold }) => keys.id(shard, 'released', hold.id)),
+          rest: page.flatMap(({ hold, is_remembered }) => [hold.id, is_remembered ? hold.expires_at_ms : 0]),
+        })
+      }
+    },
+
+    /** Sets which surviving holds are paid for, and what buyers have. */
+    async loadHolds(shard: number, prepaid: Hold[], buyers: Map<string, number>): Promise<void> {
+      for await (const page of pages(prepaid)) {
+        const rest = page.flatMap(({ id, expires_at_ms }) => [id, expires_at_ms])
+        await run('load-holds', shard, { args: { id_count: rest.length }, rest })
+      }
+      for await (const page of pages([...buyers])) {
+        await run('load-holds', shard, { args: { id_count: 0 }, rest: page.flat() })
+      }
+    },
+  }
+}

@@ -1,0 +1,181 @@
+import { setTimeout } from 'node:timers/promises'
+import type { Db, Sql } from '../db/client.ts'
+import { productsOfShard } from '../db/products.ts'
+import { findShard, highestShard, saveShard } from '../db/shards.ts'
+import { createEngine, type Engine } from '../engine/engine.ts'
+import type { Doubt } from '../engine/fence.ts'
+import { readIdentity } from '../engine/redis.ts'
+import { StartError } from '../errors.ts'
+import { finishJournal } from '../journal/recovery.ts'
+import type { Writer } from '../journal/writer.ts'
+import { rebuildShard } from './rebuild.ts'
+
+/** Advisory locks of the shards follow this number. */
+const SHARD_LOCK = 4_863_200_000
+const RETRY_MIN_MS = 50
+const RETRY_MAX_MS = 500
+/** How often Redis is asked whether it is still the same: a proxy may put another one behind a living connection. */
+const WATCH_EVERY_MS = 1_000
+
+export type Recovery = ReturnType<typeof createRecovery>
+
+/**
+ * Recovery: opens shards whose Redis is what PostgreSQL expects, and rebuilds the others. The fence closes whenever Redis
+ * may not be what it was: its connection broke, it is another server than before, it has another epoch or none, it has
+ * lost a product, or PostgreSQL refused an order. One process rebuilds a shard, under an advisory lock; the others wait
+ * for it and go on.
+ */
+export function createRecovery(options: {
+  engine: Engine
+  db: Db
+  writer: Writer
+  say: (message: string) => void
+}) {
+  const { engine, db, writer, say } = options
+  const { redis, keys, fence, shards } = engine
+  const opening = new Map<number, Promise<void>>()
+  const last_opened = new Map<number, { epoch: number; redis_identity: string }>()
+  const stopped = new AbortController()
+  let watching: Promise<void> | undefined
+
+  /** An engine that believes in this epoch, while this process keeps the shard closed for everybody else. */
+  function engineAt(shard: number, epoch: number): Engine {
+    const { hold_ttl_ms, order_ttl_ms, prefix } = engine
+    const other = createEngine({ redis, shards, hold_ttl_ms, order_ttl_ms, prefix })
+    other.fence.open(shard, epoch)
+    return other
+  }
+
+  async function readRedis(shard: number): Promise<{ epoch: number; redis_identity: string }> {
+    const redis_identity = await readIdentity(redis)
+    return { redis_identity, epoch: Number(await redis.get(keys.shard(shard, 'epoch'))) }
+  }
+
+  /** Loads terms, and products that Redis has never seen. Returns whether it has lost any that it must know. */
+  async function hasLostProducts(sql: Sql, shard: number, epoch: number): Promise<boolean> {
+    const products = await productsOfShard(sql, shard)
+    const fields = products.map(({ id }) => `${id}:total`)
+    const totals = fields.length === 0 ? [] : await redis.hmget(keys.shard(shard, 'products'), ...fields)
+    const has_holds = (await redis.exists(keys.shard(shard, 'holds'))) === 1
+    const is_lost = ({ pending, sold }: (typeof products)[number]) => pending + sold > 0 || has_holds
+    if (products.some((product, at) => totals[at] === null && is_lost(product))) return true
+    const at_epoch = engineAt(shard, epoch)
+    for (const { id, terms, total } of products) {
+      await at_epoch.loadProduct(shard, id, terms, { total, held: 0, pending: 0, sold: 0 })
+    }
+    return false
+  }
+
+  async function rebuild(
+    sql: Sql,
+    shard: number,
+    epoch: number,
+    redis_identity: string,
+    why: string,
+  ): Promise<void> {
+    const started_ms = performance.now()
+    say(`shard ${shard}: rebuilding as epoch ${epoch}, because ${why}`)
+    await redis.set(keys.shard(shard, 'epoch'), epoch)
+    await finishJournal(engine, writer, shard, 0)
+    const { holds, dropped, orders } = await rebuildShard(sql, shard, engineAt(shard, epoch))
+    await saveShard(sql, shard, { epoch, redis_identity })
+    const took_ms = Math.round(performance.now() - started_ms)
+    say(
+      `shard ${shard}: rebuilt in ${took_ms} ms: kept ${holds} holds, dropped ${dropped}, loaded ${orders} unpaid orders`,
+    )
+  }
+
+  async function open(shard: number, reason: string, doubt: Doubt): Promise<void> {
+    const last = last_opened.get(shard)
+    const seen = await readRedis(shard)
+    const is_as_left = last?.epoch === seen.epoch && last.redis_identity === seen.redis_identity
+    if (doubt === 'connection' && is_as_left) {
+      fence.open(shard, seen.epoch)
+      return
+    }
+    await db.locked(SHARD_LOCK + shard, async (sql) => {
+      const known = await findShard(sql, shard)
+      const found = await readRedis(shard)
+      const is_same = found.epoch === known.epoch && found.redis_identity === known.redis_identity
+      // Somebody else may have rebuilt the shard while this process waited for the lock.
+      const is_newer = last !== undefined && known.epoch > last.epoch
+      const is_good = known.epoch > 0 && is_same && (doubt !== 'wrong' || is_newer)
+      let { epoch } = known
+      if (!is_good || (await hasLostProducts(sql, shard, epoch))) {
+        epoch = Math.max(known.epoch, found.epoch) + 1
+        const why = known.epoch === 0 ? 'it is new' : is_same ? reason : 'Redis is not what it was'
+        await rebuild(sql, shard, epoch, found.redis_identity, why)
+      }
+      for (const { id, terms } of await productsOfShard(sql, shard)) {
+        engine.knowProduct(id, shard, terms.hold_ttl_ms)
+      }
+      last_opened.set(shard, { epoch, redis_identity: found.redis_identity })
+      fence.open(shard, epoch)
+    })
+  }
+
+  async function openUntilDone(shard: number, reason: string, doubt: Doubt): Promise<void> {
+    let last_message = ''
+    for (let wait_ms = RETRY_MIN_MS; !stopped.signal.aborted; wait_ms = Math.min(wait_ms * 2, RETRY_MAX_MS)) {
+      try {
+        await open(shard, reason, doubt)
+        say(`shard ${shard}: open`)
+        return
+      } catch (error) {
+        const { message } = error as Error
+        if (message !== last_message) say(`shard ${shard}: can not be opened yet: ${message}`)
+        last_message = message
+        await setTimeout(wait_ms, undefined, { signal: stopped.signal }).catch(() => {})
+      }
+    }
+  }
+
+  function closeAll(reason: string, doubt: Doubt): void {
+    for (let shard = 0; shard < shards; shard += 1) fence.close(shard, reason, doubt)
+  }
+
+  async function watch(): Promise<void> {
+    while (!stopped.signal.aborted) {
+      await setTimeout(WATCH_EVERY_MS, undefined, { signal: stopped.signal }).catch(() => {})
+      const identity = await readIdentity(redis).catch(() => undefined)
+      const is_other = [...last_opened.values()].some(({ redis_identity }) => redis_identity !== identity)
+      if (identity !== undefined && is_other) closeAll('another Redis answers', 'state')
+    }
+  }
+
+  const onLost = () => closeAll('the connection to Redis was lost', 'connection')
+
+  return {
+    /**
+     * Opens a shard, however long it takes; calls that come meanwhile join in.
+     */
+    reopen(shard: number, reason: string, doubt: Doubt): Promise<void> {
+      const running = opening.get(shard)
+      if (running) return running
+      const promise = openUntilDone(shard, reason, doubt).finally(() => opening.delete(shard))
+      opening.set(shard, promise)
+      return promise
+    },
+
+    /** Opens all shards at the start and watches Redis from then on. Throws what stands in the way. */
+    async openAll(): Promise<void> {
+      const highest = await db.use(highestShard)
+      if (highest >= shards) {
+        throw new StartError(
+          `products live in ${highest + 1} shards: set STOCK_SHARDS to ${highest + 1} at least`,
+        )
+      }
+      for (let shard = 0; shard < shards; shard += 1)
+        await open(shard, 'Redis has another epoch or none', 'state')
+      redis.on('close', onLost)
+      watching = watch()
+    },
+
+    async close(): Promise<void> {
+      stopped.abort()
+      redis.off('close', onLost)
+      await watching
+      await Promise.allSettled(opening.values())
+    },
+  }
+}
