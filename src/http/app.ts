@@ -7,7 +7,7 @@ import { Ajv } from 'ajv'
 import Fastify, { type FastifyInstance, LogController } from 'fastify'
 import type { Config } from '../config.ts'
 import type { Deps } from './deps.ts'
-import { addErrorHandlers, handleClientError } from './errors.ts'
+import { addErrorHandlers, handleClientError, sendInvalid } from './errors.ts'
 import { addJsonParser } from './json.ts'
 import { sendProblem } from './problem.ts'
 import { holdRoutes } from './routes/holds.ts'
@@ -82,7 +82,8 @@ export async function buildApp(deps: Deps & { isDraining?: () => boolean }): Pro
     bodyLimit: BODY_LIMIT_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
-    http: { headersTimeout: HEADERS_TIMEOUT_MS },
+    // Node would answer a request without Host itself, with neither a problem nor an id; the hook below does it.
+    http: { headersTimeout: HEADERS_TIMEOUT_MS, requireHostHeader: false },
     routerOptions: { maxParamLength: MAX_PARAM_CHARS },
     genReqId: requestId,
     requestIdHeader: false,
@@ -101,6 +102,9 @@ export async function buildApp(deps: Deps & { isDraining?: () => boolean }): Pro
   addErrorHandlers(app)
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
+    if (request.headers.host === undefined && request.raw.httpVersion === '1.1') {
+      await sendInvalid(reply, '/headers/host', 'is missing')
+    }
   })
   await addDocs(app)
   await app.register(productRoutes, deps)

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { UnavailableError } from '../errors.ts'
@@ -71,13 +72,21 @@ export function handleClientError(error: NodeJS.ErrnoException, socket: Socket):
     socket.destroy()
     return
   }
-  const body = JSON.stringify(
-    problem(SOCKET_CODES[error.code ?? ''] ?? 'validation_failed', 'This is not a well-formed HTTP request.'),
-  )
-  const { status, title } = JSON.parse(body) as { status: number; title: string }
-  socket.end(
-    `HTTP/1.1 ${status} ${title}\r\nContent-Type: application/problem+json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-  )
+  const code = SOCKET_CODES[error.code ?? '']
+  const document = code
+    ? problem(code)
+    : problem('validation_failed', 'This is not a well-formed HTTP request.', {
+        errors: [{ path: '', message: 'is not a well-formed HTTP request' }],
+      })
+  const body = JSON.stringify(document)
+  const head = [
+    `HTTP/1.1 ${document.status} ${document.title}`,
+    'Content-Type: application/problem+json; charset=utf-8',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    `X-Request-Id: ${randomUUID()}`,
+    'Connection: close',
+  ]
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
 }
 
 /** Turns everything that goes wrong into a problem: no stack, no internal message leaves the service. */
