@@ -20,7 +20,7 @@ async function run(t: Test, fixture: string, env: Record<string, string> = {}): 
   const child = spawn('sh', ['-c', command, process.execPath, `test/e2e/fixtures/${fixture}`], {
     cwd: root,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, TMPDIR: folder, ...env },
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', 'ignore'],
   })
   let output = ''
   child.stdout.on('data', (chunk) => {
