@@ -13,15 +13,24 @@ export type Gather<Item, Answer> = {
  * adds no latency, a busy one sends larger batches.
  *
  * `run` answers its items in their order; an Error among the answers rejects that item alone. Past `max_waiting` items
- * further ones are refused at once with UnavailableError, so that a stuck server does not fill the memory.
+ * further ones are refused at once with UnavailableError, so that a stuck server does not fill the memory. So is an item
+ * that has waited for `max_wait_ms` when its turn comes: behind a stalled server each call takes its whole time-out, and
+ * those at the end of the line would wait for all of them.
  */
 export function gather<Item, Answer>(options: {
   run: (items: Item[]) => Promise<Array<Answer | Error>>
   max_batch: number
   max_in_flight: number
   max_waiting: number
+  max_wait_ms?: number
 }): Gather<Item, Answer> {
-  type Waiting = { item: Item; resolve: (answer: Answer) => void; reject: (error: Error) => void }
+  type Waiting = {
+    item: Item
+    since_ms: number
+    resolve: (answer: Answer) => void
+    reject: (error: Error) => void
+  }
+  const { max_wait_ms = Number.POSITIVE_INFINITY } = options
   let waiting: Waiting[] = []
   let in_flight = 0
   let scheduled = false
@@ -45,8 +54,18 @@ export function gather<Item, Answer>(options: {
     }
   }
 
+  /** First come, first served: whoever waited too long stands in front. */
+  function refuseLate(): void {
+    const since_ms = performance.now() - max_wait_ms
+    const in_time = waiting.findIndex((it) => it.since_ms > since_ms)
+    const late = in_time < 0 ? waiting : waiting.slice(0, in_time)
+    waiting = in_time < 0 ? [] : waiting.slice(in_time)
+    for (const { reject } of late) reject(new UnavailableError('unavailable', 'its turn came too late'))
+  }
+
   function flush(): void {
     scheduled = false
+    refuseLate()
     while (waiting.length > 0 && in_flight < options.max_in_flight) {
       const batch = waiting.slice(0, options.max_batch)
       waiting = waiting.slice(options.max_batch)
@@ -64,7 +83,7 @@ export function gather<Item, Answer>(options: {
         return Promise.reject(new UnavailableError('unavailable', 'too many requests are waiting'))
       }
       return new Promise((resolve, reject) => {
-        waiting.push({ item, resolve, reject })
+        waiting.push({ item, since_ms: performance.now(), resolve, reject })
         if (!scheduled && in_flight < options.max_in_flight) {
           scheduled = true
           setImmediate(flush)

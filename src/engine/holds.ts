@@ -8,6 +8,8 @@ import { type Entry, type Hold, type Order, parseHold, parseOrder, parsePayments
 const MAX_BATCH = 128
 const MAX_IN_FLIGHT = 1
 const MAX_WAITING = 20_000
+/** With the 0.9 s that a call may take, an answer comes within the 3 s that HTTP promises, whatever Redis does. */
+const MAX_WAIT_MS = 1_000
 /** Each try takes 250 dead holds back, so 400,000 of them may stand before a buyer. */
 const MAX_BACKLOG_TRIES = 1_600
 export const IDEM_TTL_MS = 24 * 3600 * 1000
@@ -115,6 +117,7 @@ export function createHolds(options: {
       max_batch: MAX_BATCH,
       max_in_flight: MAX_IN_FLIGHT,
       max_waiting: MAX_WAITING,
+      max_wait_ms: MAX_WAIT_MS,
     }),
   )
 
