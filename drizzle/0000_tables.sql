@@ -23,6 +23,7 @@ CREATE TABLE "orders" (
 	"pay_by" timestamp (3) with time zone NOT NULL,
 	"hold_created_at" timestamp (3) with time zone NOT NULL,
 	"hold_expires_at" timestamp (3) with time zone NOT NULL,
+	"idem" text,
 	CONSTRAINT "orders_hold_id_unique" UNIQUE("hold_id"),
 	CONSTRAINT "orders_version_positive" CHECK ("orders"."version" > 0),
 	CONSTRAINT "orders_amount_not_negative" CHECK ("orders"."amount" >= 0),

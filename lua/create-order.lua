@@ -19,6 +19,7 @@
   ARGV[3] pay_ttl_ms
   ARGV[4] fingerprint
   ARGV[5] idem_ttl_ms
+  ARGV[6] mark         key and fingerprint of a keyed request, or ''; the order keeps it, for when idem is lost with Redis
   Returns { status, ... }
   Status, first match wins: fenced | key_reused | replayed | already_used | released | not_found | expired | created
     replayed, created  journal entry ('' once it is committed), order as JSON, payments as JSON
@@ -32,7 +33,7 @@ local keys = {
   epoch = KEYS[1], products = KEYS[2], holds = KEYS[3], expiry = KEYS[4], prepaid = KEYS[5], deadlines = KEYS[6], buyers = KEYS[7],
   journal = KEYS[8], parked = KEYS[9], order = KEYS[10], released = KEYS[11], parked_payments = KEYS[12], idem = KEYS[13],
 }
-local epoch, id, pay_ttl_ms, fingerprint, idem_ttl_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local epoch, id, pay_ttl_ms, fingerprint, idem_ttl_ms, mark = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
 
 if fenced(keys.epoch, epoch) then
   return { 'fenced' }
@@ -47,6 +48,12 @@ if result then
 end
 local now = clock_ms()
 local state, hold, expires_at_ms = find_hold(keys, id, now)
+if state == 'already_used' and mark ~= '' then
+  local known = find_order(keys.order)
+  if known.idem == mark then
+    return { 'replayed', outstanding(keys.journal, known.entry), order_json(id, known), '' }
+  end
+end
 if state ~= 'live' then
   return { state }
 end
@@ -54,7 +61,8 @@ end
 local order = {
   version = '0', payment_status = 'pending', order_status = 'pre-payment', cancel_reason = '', items = hold.items_text,
   amount = int(amount_of(hold.items)), currency = hold.currency, customer = hold.customer, created_at_ms = int(now),
-  pay_by_ms = int(now + pay_ttl_ms), hold_created_at_ms = int(hold.created_at_ms), hold_expires_at_ms = int(expires_at_ms), entry = '',
+  pay_by_ms = int(now + pay_ttl_ms), hold_created_at_ms = int(hold.created_at_ms), hold_expires_at_ms = int(expires_at_ms), idem = mark,
+  entry = '',
 }
 move_items(keys, hold.items, 'held', 'pending')
 local records, payments = {}, parked_payments(keys.parked_payments)

@@ -7,14 +7,17 @@
   KEYS[4] expiry     zset    hold id by expires_at in ms
   KEYS[5] deadlines  zset    unpaid order id by pay_by in ms
   KEYS[6] buyers     hash    product:customer -> units
-  KEYS[7] idem...    string  one a keyed request: fingerprint|id|expires_at_ms|record
+  KEYS[7] journal    stream  what PostgreSQL does not have yet
+  KEYS[8] idem...    string  one a keyed request: fingerprint|id|expires_at_ms|record
   ARGV[1] epoch
   ARGV[2] shard            as it ends an id
   ARGV[3] default_ttl_ms   for products without their own
   ARGV[4] idem_ttl_ms
-  ARGV[5] requests...      a request: random, index of its idem key or 0, fingerprint, customer, number of items, then product, qty of each
+  ARGV[5] max_entries      of the journal, above which nothing is granted
+  ARGV[6] max_age_ms       of its oldest entry
+  ARGV[7] requests...      a request: random, index of its idem key or 0, fingerprint, customer, number of items, then product, qty of each
   Returns { status }, or { 'done', { status, ... } a request, in their order }
-  Status, first match wins: fenced | done
+  Status, first match wins: fenced | journal_full | done
   Of a request: key_reused | replayed | not_found | sale_paused | sale_not_started | sale_ended | currency_mismatch | customer_required | limit_exceeded | backlog | insufficient_stock | placed
     replayed, placed    id, expires_at_ms, record
     not_found, sale_*   product
@@ -26,22 +29,29 @@
 -- @include clock
 -- @include dead-holds
 -- @include terms
+-- @include backpressure
 -- @include place
-local keys = { epoch = KEYS[1], products = KEYS[2], holds = KEYS[3], expiry = KEYS[4], deadlines = KEYS[5], buyers = KEYS[6] }
+local keys = {
+  epoch = KEYS[1], products = KEYS[2], holds = KEYS[3], expiry = KEYS[4], deadlines = KEYS[5], buyers = KEYS[6], journal = KEYS[7],
+}
 local epoch, shard, default_ttl_ms, idem_ttl_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local FIRST_IDEM_KEY, FIRST_REQUEST = 6, 5
+local max_entries, max_age_ms = tonumber(ARGV[5]), tonumber(ARGV[6])
+local BEFORE_IDEM_KEYS, FIRST_REQUEST = 7, 7
 
 if fenced(keys.epoch, epoch) then
   return { 'fenced' }
 end
 local now = clock_ms()
+if journal_is_full(keys.journal, now, max_entries, max_age_ms) then
+  return { 'journal_full' }
+end
 local replies = { 'done' }
 local placed_records, placed_expiries, placed_results = {}, {}, {}
 local next_arg = FIRST_REQUEST
 while next_arg <= #ARGV do
   local request
   request, next_arg = read_request(next_arg)
-  local idem_key = request.idem_index > 0 and KEYS[FIRST_IDEM_KEY + request.idem_index]
+  local idem_key = request.idem_index > 0 and KEYS[BEFORE_IDEM_KEYS + request.idem_index]
   local reply = idem_key and find_result(placed_results[idem_key] or redis.call('GET', idem_key), request.fingerprint)
     or refuse(keys, request, now, default_ttl_ms)
   if not reply then

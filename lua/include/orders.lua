@@ -1,7 +1,7 @@
 -- The hash of a live order: the fields below, and payment:<idempotency key> for every payment it has seen.
 local ORDER_FIELDS = {
   'version', 'payment_status', 'order_status', 'cancel_reason', 'items', 'amount', 'currency', 'customer', 'created_at_ms', 'pay_by_ms',
-  'hold_created_at_ms', 'hold_expires_at_ms', 'entry',
+  'hold_created_at_ms', 'hold_expires_at_ms', 'idem', 'entry',
 }
 local FINAL_ORDER_TTL_MS = 3 * 24 * 3600 * 1000 -- after that PostgreSQL alone remembers it
 

@@ -10,8 +10,8 @@ const MAX_CONNECTIONS = 8
 const MAX_TRIES = 3
 /** Serialization failure, deadlock: nothing was done, the same again may succeed. */
 const RETRY_CODES = ['40001', '40P01']
-/** Classes of errors that blame the statement itself; all others blame the server or the way to it. */
-const OWN_FAULT = /^(22|23|42|P0)/
+/** Classes of errors that blame the data; all others blame the server, the schema or the way to it. */
+const OWN_FAULT = /^(22|23|P0)/
 
 export type Db = ReturnType<typeof openDb>
 /** A connection, in a transaction or not. */
@@ -21,7 +21,7 @@ export type Sql = pg.ClientBase
 pg.types.setTypeParser(pg.types.builtins.INT8, Number)
 pg.types.setTypeParser(pg.types.builtins.NUMERIC, Number)
 
-/** Whether an error blames the data or the statement, so that sending it again would not help. */
+/** Whether an error blames the data, so that sending it again would not help. */
 export function isOwnFault(error: unknown): boolean {
   return OWN_FAULT.test((error as { code?: string }).code ?? '')
 }

@@ -4,7 +4,7 @@ import type { Sql } from './client.ts'
 
 type OrderRow = Omit<Order, 'id' | 'items'> & { id: string; items: Item[] }
 
-const ORDER_COLUMNS = `o.id, o.version, o.payment_status, o.order_status, o.cancel_reason, o.amount, o.currency, o.customer_id,
+const ORDER_COLUMNS = `o.id, o.version, o.payment_status, o.order_status, o.cancel_reason, o.amount, o.currency, o.customer_id, o.idem,
   (extract(epoch from o.created_at) * 1000)::bigint as created_at_ms,
   (extract(epoch from o.pay_by) * 1000)::bigint as pay_by_ms,
   (extract(epoch from o.hold_created_at) * 1000)::bigint as hold_created_at_ms,
@@ -20,14 +20,14 @@ export async function upsertOrders(sql: Sql, orders: Order[]): Promise<void> {
   await sql.query({
     name: 'upsert-orders',
     text: `insert into orders as known (id, hold_id, shard, version, payment_status, order_status, cancel_reason, amount,
-        currency, customer_id, created_at, pay_by, hold_created_at, hold_expires_at)
+        currency, customer_id, created_at, pay_by, hold_created_at, hold_expires_at, idem)
       select id, hold_id, shard, version, payment_status, order_status, cancel_reason, amount, currency, customer_id,
         to_timestamp(created_at_ms / 1000.0), to_timestamp(pay_by_ms / 1000.0),
-        to_timestamp(hold_created_at_ms / 1000.0), to_timestamp(hold_expires_at_ms / 1000.0)
+        to_timestamp(hold_created_at_ms / 1000.0), to_timestamp(hold_expires_at_ms / 1000.0), idem
       from unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::text[], $6::text[], $7::text[], $8::bigint[],
-        $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[])
+        $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::text[])
         as new (id, hold_id, shard, version, payment_status, order_status, cancel_reason, amount, currency, customer_id,
-          created_at_ms, pay_by_ms, hold_created_at_ms, hold_expires_at_ms)
+          created_at_ms, pay_by_ms, hold_created_at_ms, hold_expires_at_ms, idem)
       order by id
       on conflict (id) do update set version = excluded.version, payment_status = excluded.payment_status,
         order_status = excluded.order_status, cancel_reason = excluded.cancel_reason
@@ -47,6 +47,7 @@ export async function upsertOrders(sql: Sql, orders: Order[]): Promise<void> {
       orders.map(({ pay_by_ms }) => pay_by_ms),
       orders.map(({ hold_created_at_ms }) => hold_created_at_ms),
       orders.map(({ hold_expires_at_ms }) => hold_expires_at_ms),
+      orders.map(({ idem }) => idem),
     ],
   })
   const items = orders.flatMap(({ id, items }) => items.map((item) => ({ ...item, order_id: orderId(id) })))

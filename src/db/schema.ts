@@ -73,6 +73,8 @@ export const orders = pgTable(
     pay_by: time('pay_by').notNull(),
     hold_created_at: time('hold_created_at').notNull(),
     hold_expires_at: time('hold_expires_at').notNull(),
+    /** Idempotency key and fingerprint of the request that made it. */
+    idem: text('idem'),
   },
   (table) => [
     check('orders_version_positive', sql`${table.version} > 0`),

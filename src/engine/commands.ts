@@ -9,7 +9,7 @@ import { loadScript, runScript } from './scripts.ts'
  * the headers with SIGNATURES.
  */
 export type Replies = {
-  'place-holds': ['fenced'] | ['done', ...PlaceReply[]]
+  'place-holds': ['fenced' | 'journal_full'] | ['done', ...PlaceReply[]]
   'release-hold':
     | ['fenced' | 'already_used' | 'not_found' | 'expired']
     | ['already_released' | 'released', entry_id: string, payments: string]
@@ -46,6 +46,7 @@ export type Replies = {
     | ['replayed', entry_id: string]
     | ['stock_in_use', available: number]
     | ['adjusted', entry_id: string, adjustment: string]
+  'bury-entry': ['fenced' | 'unknown_entry' | 'buried']
   'load-product': ['fenced' | 'updated' | 'loaded']
   'clear-shard': ['fenced'] | ['cleared', now_ms: number]
   'drop-holds': ['fenced' | 'dropped']
@@ -83,9 +84,9 @@ export type ScriptName = keyof Replies
 /** Keys and arguments in their order; `…...` stands last and for any number. */
 export const SIGNATURES = {
   'place-holds': {
-    keys: ['epoch', 'products', 'holds', 'expiry', 'deadlines', 'buyers', 'idem...'],
-    args: ['epoch', 'shard', 'default_ttl_ms', 'idem_ttl_ms', 'requests...'],
-    statuses: ['fenced', 'done'],
+    keys: ['epoch', 'products', 'holds', 'expiry', 'deadlines', 'buyers', 'journal', 'idem...'],
+    args: ['epoch', 'shard', 'default_ttl_ms', 'idem_ttl_ms', 'max_entries', 'max_age_ms', 'requests...'],
+    statuses: ['fenced', 'journal_full', 'done'],
   },
   'release-hold': {
     keys: [
@@ -130,7 +131,7 @@ export const SIGNATURES = {
       'parked_payments',
       'idem',
     ],
-    args: ['epoch', 'id', 'pay_ttl_ms', 'fingerprint', 'idem_ttl_ms'],
+    args: ['epoch', 'id', 'pay_ttl_ms', 'fingerprint', 'idem_ttl_ms', 'mark'],
     statuses: [
       'fenced',
       'key_reused',
@@ -218,6 +219,11 @@ export const SIGNATURES = {
     keys: ['epoch', 'products'],
     args: ['epoch', 'product', 'total', 'held', 'pending', 'sold', 'terms...'],
     statuses: ['fenced', 'updated', 'loaded'],
+  },
+  'bury-entry': {
+    keys: ['epoch', 'journal', 'dead'],
+    args: ['epoch', 'entry_id', 'reason'],
+    statuses: ['fenced', 'unknown_entry', 'buried'],
   },
   'clear-shard': {
     keys: ['epoch', 'products', 'deadlines', 'buyers', 'parked'],

@@ -58,7 +58,7 @@ export function createEngine(options: EngineOptions) {
     ...createPayments({ redis, run, keys, longestHoldTtlMs: () => longest_hold_ttl_ms }),
     ...products,
     ...createRebuilding({ redis, run, keys }),
-    journal: createJournal({ redis, keys }),
+    journal: createJournal({ redis, run, keys }),
 
     /** Tells in which shard a product lives and how long its holds last, before it is used. */
     knowProduct(product_id: number, shard: number, product_hold_ttl_ms: number | null): void {

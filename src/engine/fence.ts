@@ -31,7 +31,7 @@ export function createFence(on_close: OnClose) {
       epochs.set(shard, epoch)
       reasons.delete(shard)
     },
-    close(shard: number, reason: string, doubt: Doubt): void {
+    close(shard: number, reason: string, doubt: Doubt = 'state'): void {
       if (!epochs.delete(shard)) return
       reasons.set(shard, reason)
       on_close(shard, reason, doubt)

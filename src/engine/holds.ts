@@ -1,3 +1,4 @@
+import { UnavailableError } from '../errors.ts'
 import { gather } from '../gather.ts'
 import type { PlaceReply, Run } from './commands.ts'
 import { randomPart, shardOfId, shardText } from './ids.ts'
@@ -10,6 +11,9 @@ const MAX_IN_FLIGHT = 1
 const MAX_WAITING = 20_000
 /** With the 0.9 s that a call may take, an answer comes within the 3 s that HTTP promises, whatever Redis does. */
 const MAX_WAIT_MS = 1_000
+/** Past this, PostgreSQL is so far behind that new holds would only lead to orders that can not be made. */
+const MAX_JOURNAL_ENTRIES = 20_000
+const MAX_JOURNAL_AGE_MS = 120_000
 /** Each try takes 250 dead holds back, so 400,000 of them may stand before a buyer. */
 const MAX_BACKLOG_TRIES = 1_600
 export const IDEM_TTL_MS = 24 * 3600 * 1000
@@ -106,9 +110,16 @@ export function createHolds(options: {
       )
       for (const { product_id, qty } of items) rest.push(product_id, qty)
     }
-    const args = { shard: shardText(shard), default_ttl_ms: hold_ttl_ms, idem_ttl_ms: IDEM_TTL_MS }
-    const [, ...replies] = await run('place-holds', shard, { args, keys: idem_keys, rest })
-    return replies
+    const args = {
+      shard: shardText(shard),
+      default_ttl_ms: hold_ttl_ms,
+      idem_ttl_ms: IDEM_TTL_MS,
+      max_entries: MAX_JOURNAL_ENTRIES,
+      max_age_ms: MAX_JOURNAL_AGE_MS,
+    }
+    const [status, ...replies] = await run('place-holds', shard, { args, keys: idem_keys, rest })
+    if (status === 'journal_full') throw new UnavailableError('unavailable', 'PostgreSQL is too far behind')
+    return replies as PlaceReply[]
   }
 
   const gathers = Array.from({ length: shards }, (_, shard) =>

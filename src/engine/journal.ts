@@ -1,11 +1,12 @@
 import type { Redis } from 'ioredis'
+import type { Run } from './commands.ts'
 import type { Keys } from './keys.ts'
 import { type Entry, parseEntry } from './records.ts'
 import { ask } from './redis.ts'
 
 /** The journal of each shard: what Redis has decided and PostgreSQL may not have yet. Its length is the exposure. */
-export function createJournal(options: { redis: Redis; keys: Keys }) {
-  const { redis, keys } = options
+export function createJournal(options: { redis: Redis; run: Run; keys: Keys }) {
+  const { redis, run, keys } = options
   const key = (shard: number) => keys.shard(shard, 'journal')
 
   return {
@@ -27,6 +28,23 @@ export function createJournal(options: { redis: Redis; keys: Keys }) {
     async dropEntries(shard: number, entry_ids: string[]): Promise<void> {
       if (entry_ids.length > 0) await ask('journal', redis.xdel(key(shard), ...entry_ids))
     },
+
+    /** Sets an entry aside that PostgreSQL keeps refusing. */
+    async buryEntry(shard: number, entry_id: string, reason: string): Promise<void> {
+      await run('bury-entry', shard, { args: { entry_id, reason } })
+    },
+
+    /** Entries that were set aside, with the ids they have there, at most `limit`. */
+    async buriedEntries(shard: number, limit: number): Promise<Array<{ dead_id: string; entry: Entry }>> {
+      const found = await ask('journal', redis.xrange(keys.shard(shard, 'dead'), '-', '+', 'COUNT', limit))
+      return found.map(([dead_id, fields]) => ({ dead_id, entry: parseEntry(shard, dead_id, fields) }))
+    },
+
+    async dropBuried(shard: number, dead_id: string): Promise<void> {
+      await ask('journal', redis.xdel(keys.shard(shard, 'dead'), dead_id))
+    },
+
+    buriedLength: (shard: number): Promise<number> => ask('journal', redis.xlen(keys.shard(shard, 'dead'))),
 
     length: (shard: number): Promise<number> => ask('journal', redis.xlen(key(shard))),
   }

@@ -12,6 +12,7 @@ export type ShardKey =
   | 'buyers'
   | 'journal'
   | 'parked'
+  | 'dead'
 
 /** Keys of one hold, which share its id with the order that may come from it. */
 export type IdKey = 'order' | 'released' | 'parked_payments'

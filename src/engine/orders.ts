@@ -9,6 +9,9 @@ import { ask } from './redis.ts'
 /** Orders looked at in one sweep of a shard; each costs some 10 µs of Redis. */
 const MAX_DUE_ORDERS = 100
 
+/** What an order keeps of the keyed request that made it. */
+export const markOf = (idem: Idem) => `${idem.key}|${idem.fingerprint}`
+
 export type CreateOrder =
   | { status: 'created'; order: Order; entry: Entry }
   /** `entry_id` is that of the first answer's journal entry while PostgreSQL may not have it, else ''. */
@@ -32,6 +35,7 @@ export function createOrders(options: { redis: Redis; run: Run; keys: Keys; orde
           pay_ttl_ms: order_ttl_ms,
           fingerprint: idem?.fingerprint ?? '',
           idem_ttl_ms: IDEM_TTL_MS,
+          mark: idem ? markOf(idem) : '',
         },
         id,
         keys: idem ? [keys.idem(shard, idem.scope, idem.key)] : [],

@@ -27,6 +27,8 @@ export type Order = {
   pay_by_ms: number
   hold_created_at_ms: number
   hold_expires_at_ms: number
+  /** Key and fingerprint of the request that made it, so that its repetition is known for ever. */
+  idem: string | null
 }
 
 export type PaymentOutcome = 'parked' | 'applied' | 'ignored' | 'refund_due'
@@ -127,6 +129,7 @@ export function parseOrder(json: string): Order {
     pay_by_ms: Number(texts.pay_by_ms),
     hold_created_at_ms: Number(texts.hold_created_at_ms),
     hold_expires_at_ms: Number(texts.hold_expires_at_ms),
+    idem: orNull(texts.idem),
   }
 }
 
@@ -145,6 +148,7 @@ export function formatOrder(order: Order): Texts {
     pay_by_ms: String(order.pay_by_ms),
     hold_created_at_ms: String(order.hold_created_at_ms),
     hold_expires_at_ms: String(order.hold_expires_at_ms),
+    idem: order.idem ?? '',
   }
 }
 

@@ -15,6 +15,9 @@ const MAX_WAITING = 20_000
 /** How long a caller waits for its commit. The entry stays in the journal, so it is finished later all the same. */
 const MAX_WAIT_MS = 1_500
 
+/** Tries after which an entry that PostgreSQL refuses for its data is set aside. */
+const MAX_TRIES = 5
+
 /** `refused`: PostgreSQL's floor would not take the order, so it was undone. */
 export type Committed = 'committed' | 'refused'
 export type Writer = ReturnType<typeof createWriter>
@@ -60,6 +63,21 @@ const refundDue = (payment: Payment): Payment =>
 export function createWriter(options: { db: Db; engine: Engine; on_alarm: (message: string) => void }) {
   const { db, engine, on_alarm } = options
   let dropping: Promise<unknown> = Promise.resolve()
+  const tries_by_entry = new Map<string, number>()
+
+  /** Counts a refusal for the entry's data, and sets the entry aside when there were too many. */
+  async function noteRefusal({ shard, entry_id }: Entry, error: Error): Promise<void> {
+    const name = `${shard}:${entry_id}`
+    const tries = (tries_by_entry.get(name) ?? 0) + 1
+    tries_by_entry.set(name, tries)
+    on_alarm(
+      `journal entry ${entry_id} of shard ${shard} can not be written (try ${tries}): ${error.message}`,
+    )
+    if (tries < MAX_TRIES) return
+    await engine.journal.buryEntry(shard, entry_id, error.message)
+    tries_by_entry.delete(name)
+    on_alarm(`journal entry ${entry_id} of shard ${shard} was set aside: see npm run verify`)
+  }
 
   /** Drops what is committed. Failing that, the sweeper commits and drops it again, which changes nothing. */
   function drop(entries: Entry[]): void {
@@ -98,7 +116,7 @@ export function createWriter(options: { db: Db; engine: Engine; on_alarm: (messa
       const answers: Array<Committed | Error> = []
       for (const entry of entries) {
         const answer = await commitOne(entry).catch((error: Error) => error)
-        if (answer instanceof Error) on_alarm(`entry ${entry.entry_id} can not be written: ${answer.message}`)
+        if (isOwnFault(answer)) await noteRefusal(entry, answer as Error).catch(() => {})
         answers.push(answer)
       }
       return answers

@@ -1,5 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyReply } from 'fastify'
 import { parseId, shardOfId } from '../../engine/ids.ts'
+import { markOf } from '../../engine/orders.ts'
+import type { Order as OrderRecord } from '../../engine/records.ts'
 import type { Deps } from '../deps.ts'
 import { REPLAYED_HEADER, readIdem, refuseDoubledKey } from '../idempotency.ts'
 import { presentOrder } from '../present.ts'
@@ -9,6 +12,11 @@ import { CreateOrderBody, Order, OrderParams } from '../schemas/orders.ts'
 import { sendGone, sendUsed } from './holds.ts'
 
 const REFUSED = 'PostgreSQL has fewer units than this order needs; the order was undone.'
+
+function sendCreated(reply: FastifyReply, order: OrderRecord): FastifyReply {
+  const data = presentOrder(order)
+  return reply.code(201).header('location', `/api/orders/${data.order_id}`).send({ data })
+}
 
 export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine, writer, lookup }) => {
   function readId(prefix: 'hld_' | 'ord_', text: string): string | undefined {
@@ -31,7 +39,8 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine
     async (request, reply) => {
       const id = readId('hld_', request.body.hold_id)
       if (id === undefined) return sendGone(reply, 'not_found')
-      const result = await engine.createOrder(id, readIdem(request, 'orders'))
+      const idem = readIdem(request, 'orders')
+      const result = await engine.createOrder(id, idem)
       switch (result.status) {
         case 'created':
         case 'replayed': {
@@ -40,16 +49,19 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine
               ? await writer.commit(result.entry)
               : await writer.finish(shardOfId(id), result.entry_id)
           if (committed === 'refused') return sendProblem(reply, 'insufficient_stock', REFUSED)
-          const data = presentOrder(result.order)
           if (result.status === 'replayed') reply.header(REPLAYED_HEADER, 'true')
-          return reply.code(201).header('location', `/api/orders/${data.order_id}`).send({ data })
+          return sendCreated(reply, result.order)
         }
         case 'key_reused':
           return sendProblem(reply, 'idempotency_key_reused')
         case 'already_used':
           return sendUsed(reply, id)
-        default:
-          return (await lookup.findOrder(id)) ? sendUsed(reply, id) : sendGone(reply, result.status)
+        default: {
+          const order = await lookup.findOrder(id)
+          if (!order) return sendGone(reply, result.status)
+          if (!idem || order.idem !== markOf(idem)) return sendUsed(reply, id)
+          return sendCreated(reply.header(REPLAYED_HEADER, 'true'), order)
+        }
       }
     },
   )
