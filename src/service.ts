@@ -6,7 +6,7 @@ import { checkRedis, connectRedis } from './engine/redis.ts'
 import { StartError } from './errors.ts'
 import { createWriter, type Writer } from './journal/writer.ts'
 import { createLookup, type Lookup } from './recovery/load.ts'
-import { createRecovery } from './recovery/recovery.ts'
+import { createRecovery, type Recovery } from './recovery/recovery.ts'
 
 /** What a log needs to offer here. */
 export type Say = Pick<FastifyInstance['log'], 'info' | 'warn' | 'error'>
@@ -16,6 +16,7 @@ export type Service = {
   db: Db
   writer: Writer
   lookup: Lookup
+  recovery: Recovery
   /** Writes what is still to be written and closes all connections. */
   close(): Promise<void>
 }
@@ -67,5 +68,5 @@ export async function openService(options: {
       ? error
       : new StartError(`can not open the stock: ${(error as Error).message}`)
   }
-  return { engine, db, writer, lookup: createLookup({ db, engine }), close }
+  return { engine, db, writer, lookup: createLookup({ db, engine }), recovery, close }
 }

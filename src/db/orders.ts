@@ -95,3 +95,13 @@ export async function knownOrderIds(sql: Sql, ids: string[]): Promise<string[]> 
   })
   return rows.map(({ id }) => id.slice('ord_'.length))
 }
+
+/** The ids (without `ord_`) of all unpaid orders of a shard. */
+export async function orderIdsUnpaid(sql: Sql, shard: number): Promise<string[]> {
+  const { rows } = await sql.query<{ id: string }>({
+    name: 'order-ids-unpaid',
+    text: `select id from orders where shard = $1 and order_status = 'pre-payment'`,
+    values: [shard],
+  })
+  return rows.map(({ id }) => id.slice('ord_'.length))
+}

@@ -140,3 +140,13 @@ export async function buyersOfShard(
   })
   return rows
 }
+
+/** The units of each product of a shard that the floor counts as committed. */
+export async function committedOfShard(sql: Sql, shard: number): Promise<Map<number, number>> {
+  const { rows } = await sql.query<{ id: number; committed: number }>({
+    name: 'committed-of-shard',
+    text: 'select id, committed from products where shard = $1',
+    values: [shard],
+  })
+  return new Map(rows.map(({ id, committed }) => [id, committed]))
+}

@@ -25,3 +25,23 @@ export async function finishJournal(
     if (entries.length < MAX_ENTRIES || committed === 0) return finished
   }
 }
+
+/** Writes entries once more that had been set aside, and drops those that PostgreSQL takes now. */
+export async function redriveBuried(
+  engine: Engine,
+  writer: Writer,
+  shard: number,
+): Promise<{ written: number; refused: string[] }> {
+  let written = 0
+  const refused: string[] = []
+  for (const { dead_id, entry } of await engine.journal.buriedEntries(shard, MAX_ENTRIES)) {
+    try {
+      await writer.commit(entry)
+      await engine.journal.dropBuried(shard, dead_id)
+      written += 1
+    } catch (error) {
+      refused.push((error as Error).message)
+    }
+  }
+  return { written, refused }
+}

@@ -1,0 +1,93 @@
+import type { Db } from '../db/client.ts'
+import { orderIdsUnpaid } from '../db/orders.ts'
+import { committedOfShard, productsOfShard } from '../db/products.ts'
+import { findShard } from '../db/shards.ts'
+import { createEngine, type Engine } from '../engine/engine.ts'
+import type { Stock } from '../engine/products.ts'
+import type { Hold } from '../engine/records.ts'
+
+/** While a sale runs Redis is a moment ahead of PostgreSQL: only what still differs after this many looks counts. */
+const LOOKS = 3
+export const LOOK_AGAIN_MS = 400
+
+export type ProductReport = { id: number; name: string; stock: Stock | null; differences: string[] }
+export type ShardReport = { shard: number; products: ProductReport[]; differences: string[] }
+
+function heldOf(holds: Hold[], product_id: number): number {
+  const items = holds.flatMap((hold) => hold.items).filter((item) => item.product_id === product_id)
+  return items.reduce((sum, { qty }) => sum + qty, 0)
+}
+
+/** One look at a shard: each product's counters against PostgreSQL and against the holds and orders in Redis. */
+async function look(engine: Engine, db: Db, shard: number): Promise<ShardReport> {
+  const { redis, keys } = engine
+  const differences: string[] = []
+  const known = await db.use((sql) => findShard(sql, shard))
+  const epoch = Number(await redis.get(keys.shard(shard, 'epoch')))
+  if (epoch !== known.epoch) {
+    differences.push(`Redis has epoch ${epoch || 'none'}, PostgreSQL expects ${known.epoch}`)
+    return { shard, products: [], differences }
+  }
+  // An engine of its own: this look must not depend on whether the shard is open anywhere.
+  const { shards, hold_ttl_ms, order_ttl_ms, prefix } = engine
+  const looking = createEngine({ redis, shards, hold_ttl_ms, order_ttl_ms, prefix })
+  looking.fence.open(shard, epoch)
+  const recorded = await db.use((sql) => productsOfShard(sql, shard))
+  const committed = await db.use((sql) => committedOfShard(sql, shard))
+  for (const { id } of recorded) looking.knowProduct(id, shard, null)
+
+  const found = await Promise.all(recorded.map(({ id }) => looking.readProduct(id)))
+  const holds = await looking.allHolds(shard)
+  const deadlines = new Set(await redis.zrange(keys.shard(shard, 'deadlines'), '0', '-1'))
+  const unpaid = await db.use((sql) => orderIdsUnpaid(sql, shard))
+  const products = recorded.map(({ id, total, pending, sold, terms }, at): ProductReport => {
+    const stock = found[at]?.stock ?? null
+    const compare = (what: string, redis_count: number | undefined, count: number) =>
+      redis_count === count ? [] : [`${what}: Redis ${redis_count ?? 'nothing'}, PostgreSQL ${count}`]
+    const held = heldOf(holds, id)
+    return {
+      id,
+      name: terms.name,
+      stock,
+      differences: [
+        ...compare('total', stock?.total, total),
+        ...compare('pending', stock?.pending, pending),
+        ...compare('sold', stock?.sold, sold),
+        ...(stock && stock.held !== held ? [`held: counted ${stock.held}, in holds ${held}`] : []),
+        ...(committed.get(id) === pending + sold
+          ? []
+          : [`committed: counted ${committed.get(id)}, in orders ${pending + sold}`]),
+      ],
+    }
+  })
+
+  const missing = unpaid.filter((id) => !deadlines.has(id)).length
+  if (missing > 0) differences.push(`${missing} unpaid orders of PostgreSQL are not in Redis`)
+  const unknown = deadlines.size - (unpaid.length - missing)
+  if (unknown > 0) differences.push(`${unknown} unpaid orders of Redis are not in PostgreSQL`)
+  const buried = await looking.journal.buriedLength(shard)
+  if (buried > 0) differences.push(`${buried} journal entries were set aside because PostgreSQL refused them`)
+  return { shard, products, differences }
+}
+
+const isClean = ({ products, differences }: ShardReport) =>
+  differences.length === 0 && products.every((product) => product.differences.length === 0)
+
+/**
+ * Compares a shard's Redis with PostgreSQL. Looks again where they differ, since a running sale is always a few commits
+ * on its way.
+ * @param wait passes the time between two looks
+ */
+export async function verifyShard(
+  engine: Engine,
+  db: Db,
+  shard: number,
+  wait: (ms: number) => Promise<unknown>,
+): Promise<ShardReport & { is_clean: boolean }> {
+  let report = await look(engine, db, shard)
+  for (let looks = 1; looks < LOOKS && !isClean(report); looks += 1) {
+    await wait(LOOK_AGAIN_MS)
+    report = await look(engine, db, shard)
+  }
+  return { ...report, is_clean: isClean(report) }
+}
