@@ -11,6 +11,7 @@ export async function openMigrated(config: Config, life: Life): Promise<Servers>
     data_dir: config.DATA_DIR,
     redis_url: config.REDIS_URL,
     database_url: config.DATABASE_URL,
+    stopping: life.stopping,
     say,
   })
   life.onStop(() => servers.close())

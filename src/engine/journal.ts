@@ -18,8 +18,8 @@ export function createJournal(options: { redis: Redis; run: Run; keys: Keys }) {
 
     /** The oldest entries that are at least `min_age_ms` old by the Redis clock, at most `limit` of them. */
     async oldEntries(shard: number, min_age_ms: number, limit: number): Promise<Entry[]> {
-      const [seconds] = (await ask('journal', redis.time())) as unknown as [string, string]
-      const until = Number(seconds) * 1000 - min_age_ms
+      const [seconds = 0, micros = 0] = (await ask('journal', redis.time())).map(Number)
+      const until = seconds * 1000 + Math.floor(micros / 1000) - min_age_ms
       const found = await ask('journal', redis.xrange(key(shard), '-', Math.max(0, until), 'COUNT', limit))
       return found.map(([entry_id, fields]) => parseEntry(shard, entry_id, fields))
     },

@@ -4,6 +4,7 @@ import { StartError, UnavailableError } from '../errors.ts'
 /** A caller waits no longer for Redis; a step takes a few milliseconds, so this is a server that is away or stuck. */
 const COMMAND_TIMEOUT_MS = 900
 const CONNECT_TIMEOUT_MS = 900
+const DISCONNECT_TIMEOUT_MS = 50
 const RECONNECT_MIN_MS = 50
 const RECONNECT_MAX_MS = 1000
 
@@ -19,6 +20,8 @@ export function connectRedis(url: string): Redis {
     enableOfflineQueue: false,
     commandTimeout: COMMAND_TIMEOUT_MS,
     connectTimeout: CONNECT_TIMEOUT_MS,
+    // After a refused connection ioredis leaves a timer of this length behind, which would hold up the end of the process.
+    disconnectTimeout: DISCONNECT_TIMEOUT_MS,
     retryStrategy: (times) =>
       Math.min(RECONNECT_MAX_MS, RECONNECT_MIN_MS * 2 ** Math.min(times, 5)) * (0.5 + Math.random() / 2),
   })
