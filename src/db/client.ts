@@ -40,6 +40,9 @@ export function openDb(database_url: string) {
   })
   // An idle connection that breaks is replaced when the next one is needed.
   pool.on('error', () => {})
+  // The pool listens to idle connections only. One that breaks in use fails its next query; unheard, its error would end
+  // the process.
+  pool.on('connect', (client) => client.on('error', () => {}))
 
   async function attempt<Result>(work: (sql: Sql) => Promise<Result>, transaction: boolean): Promise<Result> {
     const sql = await pool.connect()
