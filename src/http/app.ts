@@ -6,6 +6,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { Ajv } from 'ajv'
 import Fastify, { type FastifyInstance, LogController } from 'fastify'
 import type { Config } from '../config.ts'
+import { addDeadline } from './deadline.ts'
 import type { Deps } from './deps.ts'
 import { addErrorHandlers, handleClientError, sendInvalid } from './errors.ts'
 import { addJsonParser } from './json.ts'
@@ -100,6 +101,7 @@ export async function buildApp(deps: Deps & { isDraining?: () => boolean }): Pro
   addValidators(app)
   addJsonParser(app)
   addErrorHandlers(app)
+  addDeadline(app)
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
     if (request.headers.host === undefined && request.raw.httpVersion === '1.1') {
