@@ -130,7 +130,7 @@ t.test(
     )
     t.equal(
       Object.values(counts).reduce((sum, won) => sum + won),
-      100,
+      60,
     )
     await f.equation('after the race')
   },

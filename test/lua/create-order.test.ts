@@ -147,6 +147,26 @@ t.test(
   },
 )
 
+t.test('an order knows the request that made it, should Redis have lost the key', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  const { id } = await f.hold(1)
+  await f.engine.createOrder(id, idem('k|1'))
+  const paid = await f.engine.applyPayment(notice(id, 'p1', 'success'), false)
+  await f.redis.del(f.keys.idem(0, 'test', 'k|1'))
+  const again = await unchanged(t, f, () => f.engine.createOrder(id, idem('k|1')))
+  t.same(again, {
+    status: 'replayed',
+    order: 'order' in paid && paid.order,
+    entry_id: 'entry' in paid && paid.entry.entry_id,
+  })
+  for (const key of [idem('k|1', 'another body'), idem('other'), null]) {
+    t.same(await unchanged(t, f, () => f.engine.createOrder(id, key)), { status: 'already_used' })
+  }
+  const unkeyed = await f.order(1)
+  t.same(await f.engine.createOrder(unkeyed.id, idem('k|1')), { status: 'already_used' })
+})
+
 t.test('a refused order leaves its key free', async (t) => {
   const f = await openFixture(t)
   await f.load(1, 10)

@@ -38,7 +38,7 @@ function parseHeader(source: string) {
 
 /** Words that a text returns as the first part of a reply, in the order in which they stand there first. */
 const returned = (code: string) => [
-  ...new Set([...code.matchAll(/\{ '([a-z_]+)'/g)].map(([, word]) => word ?? '')),
+  ...new Set([...code.matchAll(/(?:return|and|or|=) \{ '([a-z_]+)'/g)].map(([, word]) => word ?? '')),
 ]
 
 t.test('every script has a signature and every signature a script', async (t) => {

@@ -142,6 +142,20 @@ async function tell(f: Fixture, product: number): Promise<void> {
   await f.engine.readProduct(product)
 }
 
+/** What a rebuild does to a shard, and a writer to an entry that it cannot write. */
+async function rebuild(f: Fixture, shard: number): Promise<void> {
+  const [entry_id = ''] =
+    (await f.redis.xrange(f.keys.shard(shard, 'journal'), '-', '+', 'COUNT', 1))[0] ?? []
+  await f.engine.journal.buryEntry(shard, entry_id, 'testing')
+  await f.engine.clearShard(shard)
+  const holds = await f.engine.allHolds(shard)
+  await f.engine.loadHolds(shard, holds, new Map([['3:ada', 1]]))
+  await f.engine.dropHolds(
+    shard,
+    holds.map((hold, at) => ({ hold, is_remembered: at % 2 === 0 })),
+  )
+}
+
 t.test(
   'every key that a script touches was declared, lies in the slot of its shard and has its type',
   async (t) => {
@@ -151,6 +165,7 @@ t.test(
     await tell(f, 2)
     await tell(f, 3)
     await f.equation('at the end')
+    await rebuild(f, 1)
     await watched.settle()
     const { sent } = watched
 

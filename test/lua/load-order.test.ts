@@ -1,7 +1,15 @@
 import t from 'tap'
 import type { Order, Payment } from '../../src/engine/records.ts'
 import { clockAt } from '../fixtures/change.ts'
-import { type Fixture, LONG_MS, notice, openFixture, refusedByFence, unchanged } from '../fixtures/redis.ts'
+import {
+  type Fixture,
+  idem,
+  LONG_MS,
+  notice,
+  openFixture,
+  refusedByFence,
+  unchanged,
+} from '../fixtures/redis.ts'
 
 const DAY_MS = 24 * 3600 * 1000
 /** An order of 2 units that Redis has forgotten while its units are counted: sold where it is paid, else pending. */
@@ -24,6 +32,7 @@ async function forget(f: Fixture, order: Partial<Order> = {}): Promise<Order> {
     pay_by_ms: now + LONG_MS,
     hold_created_at_ms: now - 9000,
     hold_expires_at_ms: now - 1000,
+    idem: null,
     ...order,
   }
 }
@@ -86,6 +95,15 @@ t.test('the hold of a loaded order is used, for every request that names it', as
   t.match(await f.engine.releaseHold(order.id), { status: 'already_used' })
   t.match(await f.engine.extendHold(order.id), { status: 'already_used' })
   t.match(await f.engine.readHold(order.id), { status: 'already_used', order })
+})
+
+t.test('a loaded order still knows the request that made it', async (t) => {
+  const f = await openFixture(t)
+  const order = await forget(f, { idem: 'k|body' })
+  await f.engine.loadOrder(0, order, [])
+  const again = await unchanged(t, f, () => f.engine.createOrder(order.id, idem('k')))
+  t.same(again, { status: 'replayed', order, entry_id: '' })
+  t.match(await f.engine.createOrder(order.id, idem('k', 'other')), { status: 'already_used' })
 })
 
 t.test('payments that a loaded order has seen are known again', async (t) => {

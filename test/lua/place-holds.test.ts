@@ -11,7 +11,13 @@ const request = (lines: Array<[number, number]>) => [
   lines.length,
   ...lines.flat(),
 ]
-const ARGS = { shard: '0', default_ttl_ms: LONG_MS, idem_ttl_ms: LONG_MS }
+const ARGS = {
+  shard: '0',
+  default_ttl_ms: LONG_MS,
+  idem_ttl_ms: LONG_MS,
+  max_entries: 1000,
+  max_age_ms: LONG_MS,
+}
 
 t.test('a hold is refused with another epoch, and without one', async (t) => {
   const f = await openFixture(t)
@@ -62,6 +68,33 @@ t.test('a hold is refused for the first reason that applies, and a refusal chang
   lines[0] = [1, 4]
   t.match(await f.place(lines, { customer_id: 'ada' }), { status: 'placed' })
   await f.equation('at the end')
+})
+
+t.test('nothing is held, nor repeated, while too much waits for PostgreSQL, or for too long', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  await f.hold(1, { idem: idem('k') })
+  for (let orders = 0; orders < 3; orders += 1) await f.order(1)
+  const placing = (limits: { max_entries?: number; max_age_ms?: number }) =>
+    f.run('place-holds', 0, { args: { ...ARGS, ...limits }, rest: request([[99, 1]]) })
+  const journal = f.keys.shard(0, 'journal')
+  t.match(await placing({ max_entries: 3 }), ['done', ['not_found']], 'at the limit')
+  t.same(await unchanged(t, f, () => placing({ max_entries: 2 })), ['journal_full'])
+  const [[first_id = ''] = []] = await f.redis.xrange(journal, '-', '+', 'COUNT', 1)
+  const age_ms = (await f.now()) - Number(first_id.split('-')[0])
+  t.match(await placing({ max_age_ms: age_ms + LONG_MS }), ['done', ['not_found']])
+  await f.until((await f.now()) + 1)
+  t.same(await unchanged(t, f, () => placing({ max_age_ms: age_ms })), ['journal_full'])
+
+  await f.redis.del(journal)
+  t.match(await f.place(1), { status: 'placed' })
+  await f.redis.xadd(journal, '1-1', 'order', '')
+  const refused = { code: 'unavailable', message: /PostgreSQL is too far behind/ }
+  for (const own of [{}, { idem: idem('k') }]) {
+    await unchanged(t, f, () => t.rejects(f.place(1, own), refused))
+  }
+  const { id } = await f.order(1).catch(() => ({ id: '' }))
+  t.equal(id, '', 'an order needs a hold')
 })
 
 t.test('the same key and body are answered with the first hold, whatever has changed since', async (t) => {
