@@ -150,3 +150,36 @@ export async function committedOfShard(sql: Sql, shard: number): Promise<Map<num
   })
   return new Map(rows.map(({ id, committed }) => [id, committed]))
 }
+
+/** Creates a product in the shard that its id names. Returns it as recorded. */
+export async function createProduct(
+  sql: Sql,
+  terms: Terms,
+  total: number,
+  shards: number,
+): Promise<ProductRecord> {
+  const { rows } = await sql.query<{ id: number; shard: number }>({
+    name: 'create-product',
+    text: `with new as (select nextval(pg_get_serial_sequence('products', 'id')) as id)
+      insert into products (id, name, unit_amount, currency, total, shard, hold_ttl_seconds, starts_at, ends_at, paused,
+        max_per_hold, max_per_customer)
+      select id, $1, $2, $3, $4, id % $5::int, $6::bigint / 1000, to_timestamp($7::bigint / 1000.0),
+        to_timestamp($8::bigint / 1000.0), $9, $10, $11 from new returning id, shard`,
+    values: [
+      terms.name,
+      terms.unit_amount,
+      terms.currency,
+      total,
+      shards,
+      terms.hold_ttl_ms,
+      terms.starts_at_ms,
+      terms.ends_at_ms,
+      terms.paused,
+      terms.max_per_hold,
+      terms.max_per_customer,
+    ],
+  })
+  const [created] = rows
+  if (!created) throw new Error('an insert returned no row')
+  return { ...created, total, pending: 0, sold: 0, terms }
+}

@@ -8,6 +8,7 @@ import { createOrders } from './orders.ts'
 import { createPayments } from './payments.ts'
 import { createProducts } from './products.ts'
 import { createRebuilding } from './rebuilding.ts'
+import { ask } from './redis.ts'
 
 /** Holds taken back in one step of the sweeper: a step stays under 2 ms. */
 const MAX_DEAD_HOLDS = 250
@@ -64,6 +65,17 @@ export function createEngine(options: EngineOptions) {
     knowProduct(product_id: number, shard: number, product_hold_ttl_ms: number | null): void {
       shard_by_product.set(product_id, shard)
       longest_hold_ttl_ms = Math.max(longest_hold_ttl_ms, product_hold_ttl_ms ?? 0)
+    },
+
+    /** Asks Redis whether each open shard still has the epoch in which this process believes; closes those that have not. */
+    async probe(): Promise<void> {
+      for (let shard = 0; shard < shards; shard += 1) {
+        if (!fence.isOpen(shard)) continue
+        const epoch = await ask('epoch', redis.get(keys.shard(shard, 'epoch')))
+        if (fence.isOpen(shard) && Number(epoch) !== fence.epoch(shard)) {
+          fence.close(shard, 'Redis has another epoch or none', 'state')
+        }
+      }
     },
 
     /** Gives back the units of dead holds, a bounded number of them, and names paid holds that are due to become orders. */

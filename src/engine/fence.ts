@@ -14,7 +14,7 @@ export type Fence = ReturnType<typeof createFence>
 
 export function createFence(on_close: OnClose) {
   const epochs = new Map<number, number>()
-  const reasons = new Map<number, string>()
+  const closed = new Map<number, { reason: string; since_ms: number }>()
   return {
     /** The epoch of an open shard. Throws UnavailableError. */
     epoch(shard: number): number {
@@ -22,22 +22,22 @@ export function createFence(on_close: OnClose) {
       if (epoch === undefined) {
         throw new UnavailableError(
           'recovering',
-          `shard ${shard} is closed: ${reasons.get(shard) ?? 'not opened yet'}`,
+          `shard ${shard} is closed: ${closed.get(shard)?.reason ?? 'not opened yet'}`,
         )
       }
       return epoch
     },
     open(shard: number, epoch: number): void {
       epochs.set(shard, epoch)
-      reasons.delete(shard)
+      closed.delete(shard)
     },
     close(shard: number, reason: string, doubt: Doubt = 'state'): void {
       if (!epochs.delete(shard)) return
-      reasons.set(shard, reason)
+      closed.set(shard, { reason, since_ms: Date.now() })
       on_close(shard, reason, doubt)
     },
     isOpen: (shard: number) => epochs.has(shard),
-    /** Why shards are closed, by shard. */
-    reasons: () => new Map(reasons),
+    /** Why a shard is closed, and since when. */
+    whyClosed: (shard: number) => closed.get(shard),
   }
 }

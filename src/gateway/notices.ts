@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { seeded } from '../random.ts'
 
 /** A notice that the simulated gateway sends. `flaw` says what is wrong with its signature, if anything. */
 export type Notice = {
@@ -15,22 +16,11 @@ const notice = (label: string, status: Notice['status'], flaw?: Notice['flaw']):
   ...(flaw ? { flaw } : {}),
 })
 
-/** A generator of numbers in [0, 1) that a seed repeats (mulberry32). */
-function random(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
-
 function shuffle<Thing>(things: Thing[], seed: number): Thing[] {
-  const next = random(seed)
+  const draw = seeded(seed)
   const shuffled = [...things]
   for (let last = shuffled.length - 1; last > 0; last -= 1) {
-    const at = Math.floor(next() * (last + 1))
+    const at = Math.floor(draw() * (last + 1))
     const moved = shuffled[at] as Thing
     shuffled[at] = shuffled[last] as Thing
     shuffled[last] = moved

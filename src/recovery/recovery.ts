@@ -56,9 +56,11 @@ export function createRecovery(options: {
     const products = await productsOfShard(sql, shard)
     const fields = products.map(({ id }) => `${id}:total`)
     const totals = fields.length === 0 ? [] : await redis.hmget(keys.shard(shard, 'products'), ...fields)
+    const missing = products.filter((_, at) => totals[at] === null)
+    // A product without orders may be new; but where none is known any more, live holds count on units that are gone.
     const has_holds = (await redis.exists(keys.shard(shard, 'holds'))) === 1
-    const is_lost = ({ pending, sold }: (typeof products)[number]) => pending + sold > 0 || has_holds
-    if (products.some((product, at) => totals[at] === null && is_lost(product))) return true
+    const all_missing = missing.length === products.length && has_holds
+    if (all_missing || missing.some(({ pending, sold }) => pending + sold > 0)) return true
     const at_epoch = engineAt(shard, epoch)
     for (const { id, terms, total } of products) {
       await at_epoch.loadProduct(shard, id, terms, { total, held: 0, pending: 0, sold: 0 })

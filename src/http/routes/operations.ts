@@ -18,6 +18,12 @@ export const operationRoutes: FastifyPluginAsyncTypebox<Deps & { isDraining: () 
       () => 'does not answer',
     )
 
+  function explainClosed(shard: number): string {
+    const why = engine.fence.whyClosed(shard)
+    if (!why) return `shard ${shard}: not opened yet`
+    return `shard ${shard}: closed for ${Date.now() - why.since_ms} ms, because ${why.reason}`
+  }
+
   app.get(
     '/healthz',
     {
@@ -48,17 +54,13 @@ export const operationRoutes: FastifyPluginAsyncTypebox<Deps & { isDraining: () 
     },
     async (_request, reply) => {
       const [redis, postgresql] = await Promise.all([
-        word(engine.redis.ping()),
+        word(engine.probe().then(() => engine.redis.ping())),
         word(db.use((sql) => sql.query('select 1'))),
       ])
-      const closed = Array.from({ length: engine.shards }, (_, shard) => shard).filter(
-        (shard) => !engine.fence.isOpen(shard),
-      )
-      const reasons = engine.fence.reasons()
-      const fence =
-        closed.length === 0
-          ? 'ok'
-          : `closed: ${closed.map((shard) => `shard ${shard}: ${reasons.get(shard) ?? 'not opened yet'}`).join('; ')}`
+      const closed = Array.from({ length: engine.shards }, (_, shard) => shard)
+        .filter((shard) => !engine.fence.isOpen(shard))
+        .map(explainClosed)
+      const fence = closed.length === 0 ? 'ok' : closed.join('; ')
       const checks = { redis, postgresql, fence }
       if (isDraining()) return sendProblem(reply, 'unavailable', 'The process is shutting down.', { checks })
       if (redis === 'ok' && postgresql === 'ok' && fence === 'ok') {

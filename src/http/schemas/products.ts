@@ -1,9 +1,35 @@
 import { Type } from '@sinclair/typebox'
-import { Count, Currency, Nullable, Time, Word } from './common.ts'
+import { Count, Currency, Nullable, Text, Time, Word } from './common.ts'
 
 export const ProductParams = Type.Object({
   id: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER, description: 'Product id' }),
 })
+
+const MAX_TTL_SECONDS = 86_400
+const Moment = (description: string) =>
+  Type.String({
+    pattern:
+      '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,3})?(Z|[+-][0-9]{2}:[0-9]{2})$',
+    description,
+    examples: ['2026-11-27T12:00:00.000Z'],
+  })
+
+export const CreateProductBody = Type.Object(
+  {
+    name: Text(200, 'What buyers see'),
+    unit_amount: Count('Price of a unit in minor units'),
+    currency: Currency,
+    total_stock: Count('Units on sale'),
+    starts_at: Type.Optional(Nullable(Moment('When the sale starts'))),
+    ends_at: Type.Optional(Nullable(Moment('When the sale ends'))),
+    hold_ttl_seconds: Type.Optional(
+      Nullable(Type.Integer({ minimum: 1, maximum: MAX_TTL_SECONDS, description: 'How long a hold lives' })),
+    ),
+    max_per_hold: Type.Optional(Nullable(Count('Units of one hold at most', 1))),
+    max_per_customer: Type.Optional(Nullable(Count('Units of one customer at most', 1))),
+  },
+  { additionalProperties: false },
+)
 
 const STOCK = {
   total: Count('All units'),

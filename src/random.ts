@@ -1,0 +1,13 @@
+/** Draws numbers in [0, 1). */
+export type Draw = () => number
+
+/** Numbers that a seed repeats (mulberry32): for simulations, never for ids. */
+export function seeded(seed: number): Draw {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
