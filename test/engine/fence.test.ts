@@ -94,3 +94,22 @@ t.test('an epoch is compared as it is written, so that none is taken for another
     await t.rejects(f.place(1, { engine: f.open() }), { code: 'recovering' }, JSON.stringify(text))
   }
 })
+
+t.test(
+  'a probe closes the shards whose epoch is another or gone, and asks for nothing where all is well',
+  async (t) => {
+    const f = await openFixture(t, { shards: 3 })
+    await f.engine.probe()
+    t.same(f.closed, [])
+    await f.redis.set(f.keys.shard(1, 'epoch'), 2)
+    await f.redis.del(f.keys.shard(2, 'epoch'))
+    await f.engine.probe()
+    t.same(f.closed, ['1: Redis has another epoch or none', '2: Redis has another epoch or none'])
+    t.same(
+      [0, 1, 2].map((shard) => f.engine.fence.isOpen(shard)),
+      [true, false, false],
+    )
+    await f.engine.probe()
+    t.equal(f.closed.length, 2, 'what is closed is not asked about')
+  },
+)
