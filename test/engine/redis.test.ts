@@ -7,14 +7,14 @@ import { openProxy } from '../fixtures/proxy.ts'
 import { type Fixture, idem, notice, openFixture, testRedisUrl } from '../fixtures/redis.ts'
 import { openRedisServer } from '../fixtures/redis-server.ts'
 
-/** A step that Redis does not answer is given up after 0.9 s; the rest is for a busy machine. */
-const GIVEN_UP_MS = 2_500
+/** What HTTP promises. A step that Redis does not answer is given up after 0.9 s, one that waits for its turn after 1.9 s. */
+const GIVEN_UP_MS = 3_000
 /** At the start each part of the handshake may take as long. */
 const START_GIVEN_UP_MS = 6_000
 /** By then a client that was still trying would have tried again. */
 const FIRST_RETRY_MS = 150
-/** What has not to wait for anything. */
-const AT_ONCE_MS = 400
+/** Sooner than any time-out could have ended it. */
+const AT_ONCE_MS = 800
 const POLL_MS = 10
 const TRIES = 500
 

@@ -1,7 +1,15 @@
 import t from 'tap'
 import type { Hold } from '../../src/engine/records.ts'
 import { type Change, clockAt } from '../fixtures/change.ts'
-import { count, type Fixture, notice, openFixture, refusedByFence, unchanged } from '../fixtures/redis.ts'
+import {
+  count,
+  type Fixture,
+  LONG_MS,
+  notice,
+  openFixture,
+  refusedByFence,
+  unchanged,
+} from '../fixtures/redis.ts'
 
 const STEP = 250 // holds that one step takes back
 
@@ -142,10 +150,10 @@ t.test('a dead hold without a record is an alarm, and no unit moves', async (t) 
 })
 
 /** Order, release and two sweeps of each hold at the moment at which it ends, on four connections. */
-const ending = async (f: Fixture, rounds: number, change?: Change) => {
+const ending = async (f: Fixture, rounds: number, hold_ttl_ms: number, change?: Change) => {
   await f.load(1, rounds + 50)
   await f.hold(50)
-  const open = () => f.open({ own_connection: true, hold_ttl_ms: 2, ...(change ? { change } : {}) })
+  const open = () => f.open({ own_connection: true, hold_ttl_ms, ...(change ? { change } : {}) })
   const [a, b, c, d] = [open(), open(), open(), open()]
   const results: Array<{ status: string }> = []
   for (let round = 0; round < rounds; round += 1) {
@@ -171,7 +179,7 @@ const ending = async (f: Fixture, rounds: number, change?: Change) => {
 
 t.test('of an order, a release and two sweeps at the end of a hold, exactly one has it', async (t) => {
   const f = await openFixture(t)
-  const counts = await ending(f, 200)
+  const counts = await ending(f, 200, 2)
   const { ordered = 0, released = 0, expired = 0, ...others } = counts
   t.same(others, {}, JSON.stringify(counts))
   t.match(await f.stock(), { available: released + expired, held: 50, pending: ordered })
@@ -181,7 +189,7 @@ t.test('of an order, a release and two sweeps at the end of a hold, exactly one 
 t.test('control: where an order leaves the hold in place, several have it', async (t) => {
   const f = await openFixture(t)
   const drops = "redis.call('HDEL', keys.holds, id)\nredis.call('ZREM', keys.expiry, id)\n"
-  const counts = await ending(f, 30, [[drops, '']])
+  const counts = await ending(f, 30, LONG_MS, [[drops, '']])
   t.ok(
     Object.keys(counts).some((winners) => winners.includes(' + ')),
     JSON.stringify(counts),

@@ -97,17 +97,18 @@ t.test('a payment after pay_by that comes before the sweep is in time', async (t
   await f.equation('at the end')
 })
 
+/** Three sweepers that have read the same list of due orders, and act on it now. */
 const sweeping = async (f: Fixture, change?: Change) => {
   await f.load(1, 1000)
   await f.order(500)
   const late = await Promise.all(Array.from({ length: 40 }, () => f.order(1, { order_ttl_ms: 1 })))
-  const engines = Array.from({ length: 3 }, () =>
-    f.open({ own_connection: true, ...(change ? { change } : {}) }),
+  const ids = late.map(({ id }) => id)
+  const keys = ids.map((id) => f.keys.id(0, 'order', id))
+  const runs = Array.from({ length: 3 }, () =>
+    f.openRun({ own_connection: true, ...(change ? { change } : {}) }),
   )
-  // Each sweeper has read the list of due orders before any of them acts on it.
-  await Promise.all(engines.map(({ redis }) => redis.ping()))
-  const swept = (await Promise.all(engines.map((engine) => engine.expireOrders(0)))).flat()
-  return { late: late.length, swept: swept.length }
+  const swept = await Promise.all(runs.map((run) => run('expire-orders', 0, { args: {}, keys, rest: ids })))
+  return { late: late.length, swept: swept.reduce((sum, [, ...expired]) => sum + expired.length, 0) }
 }
 
 t.test('of three sweepers at once, each order is cancelled by one', async (t) => {
