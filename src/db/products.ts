@@ -183,3 +183,16 @@ export async function createProduct(
   if (!created) throw new Error('an insert returned no row')
   return { ...created, total, pending: 0, sold: 0, terms }
 }
+
+/**
+ * Locks products in the order of their ids, before anything of a transaction changes them. Several statements follow that
+ * each take some of these locks; two processes at it would else wait for each other.
+ */
+export async function lockProducts(sql: Sql, ids: number[]): Promise<void> {
+  if (ids.length === 0) return
+  await sql.query({
+    name: 'lock-products',
+    text: 'select 1 from products where id = any($1::bigint[]) order by id for no key update',
+    values: [ids],
+  })
+}

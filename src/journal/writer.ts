@@ -1,7 +1,7 @@
 import { type Db, isOwnFault, type Sql } from '../db/client.ts'
 import { upsertOrders } from '../db/orders.ts'
 import { upsertPayments } from '../db/payments.ts'
-import { recordAdjustments } from '../db/products.ts'
+import { lockProducts, recordAdjustments } from '../db/products.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Entry, Order, Payment } from '../engine/records.ts'
 import { UnavailableError } from '../errors.ts'
@@ -42,11 +42,14 @@ function latestPayments(entries: Entry[]): Payment[] {
 }
 
 async function write(sql: Sql, entries: Entry[]): Promise<void> {
-  await recordAdjustments(
-    sql,
-    entries.flatMap(({ adjustment }) => adjustment ?? []),
+  const adjustments = entries.flatMap(({ adjustment }) => adjustment ?? [])
+  const orders = latestOrders(entries)
+  const changed = [...adjustments, ...orders.flatMap(({ items }) => items)].map(
+    ({ product_id }) => product_id,
   )
-  await upsertOrders(sql, latestOrders(entries))
+  await lockProducts(sql, [...new Set(changed)])
+  await recordAdjustments(sql, adjustments)
+  await upsertOrders(sql, orders)
   await upsertPayments(sql, latestPayments(entries))
 }
 
