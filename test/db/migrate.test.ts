@@ -1,0 +1,65 @@
+import t from 'tap'
+import { migrateDb } from '../../src/db/migrate.ts'
+import { ensureProduct } from '../../src/db/seed.ts'
+import { createDatabase } from '../fixtures/database.ts'
+import { times } from '../fixtures/until.ts'
+
+t.test(
+  'processes that start at once on an empty database bring it to the newest schema together',
+  async (t) => {
+    const { url, query } = await createDatabase(t, { is_empty: true })
+    await times(4, () => migrateDb(url))
+    await migrateDb(url)
+    const applied = await query('select hash from drizzle.__drizzle_migrations')
+    t.equal(new Set(applied.map((one) => JSON.stringify(one))).size, applied.length, 'each migration once')
+    t.same(await query('select * from products'), [])
+  },
+)
+
+t.test('the seed makes product 1 with 100 units where there is none, once', async (t) => {
+  const { url, query } = await createDatabase(t)
+  t.same((await times(4, () => ensureProduct(url, 1))).toSorted(), [false, false, false, true])
+  t.equal(await ensureProduct(url, 1), false)
+  t.match(await query('select id, total, shard from products'), [{ id: 1, total: 100, shard: 0 }])
+  const next = await query<{ id: number }>(
+    `insert into products (name, unit_amount, currency, total, shard) values ('Sock', 1, 'USD', 1, 0) returning id`,
+  )
+  t.equal(next[0]?.id, 2, 'the next product gets the next id')
+})
+
+t.test('the seed leaves a database alone that has products', async (t) => {
+  const { url, query } = await createDatabase(t)
+  await query(
+    `insert into products (id, name, unit_amount, currency, total, shard) values (7, 'Sock', 1, 'USD', 1, 0)`,
+  )
+  t.equal(await ensureProduct(url, 1), false)
+  t.same(await query('select id from products'), [{ id: 7 }])
+})
+
+t.test('a database that is not there is named in one line', async (t) => {
+  const { url } = await createDatabase(t)
+  const wrong = (change: (at: URL) => void) => {
+    const at = new URL(url)
+    change(at)
+    return at.href
+  }
+  for (const bad of [
+    wrong((at) => {
+      at.pathname = '/no_such_database'
+    }),
+    wrong((at) => {
+      at.port = '1'
+    }),
+    wrong((at) => {
+      at.password = 'wrong'
+    }),
+  ]) {
+    const refused = {
+      name: 'StartError',
+      message: /^PostgreSQL can not be migrated \(.+\): correct DATABASE_URL or the database$/,
+    }
+    const error = await migrateDb(bad).catch((one: Error) => one)
+    t.match(error, refused)
+    t.notMatch((error as Error).message, new RegExp(new URL(url).password), 'without its password')
+  }
+})
