@@ -43,9 +43,9 @@ export async function openService(options: {
     hold_ttl_ms: config.HOLD_TTL_SECONDS * 1000,
     order_ttl_ms: config.ORDER_TTL_SECONDS * 1000,
     ...(options.prefix === undefined ? {} : { prefix: options.prefix }),
-    on_close: (shard, reason, doubt) => {
+    on_close: (shard, reason) => {
       log.error(`shard ${shard}: closed, because ${reason}`)
-      void recovery.reopen(shard, reason, doubt)
+      void recovery.reopen(shard, reason)
     },
     on_alarm: (message) => log.error(message),
   })

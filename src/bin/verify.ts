@@ -92,7 +92,7 @@ async function repair(servers: Servers, config: Config, life: Life): Promise<voi
     if (written > 0) say(`shard ${shard}: wrote ${written} entries that had been set aside`)
     for (const reason of refused) say(`shard ${shard}: an entry is still refused: ${reason}`)
     engine.fence.close(shard, 'a repair was asked for', 'wrong')
-    await recovery.reopen(shard, 'a repair was asked for', 'wrong')
+    await recovery.reopen(shard, 'a repair was asked for')
   }
 }
 

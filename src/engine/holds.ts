@@ -8,7 +8,8 @@ import { type Entry, type Hold, type Order, parseHold, parseOrder, parsePayments
 /** A place-holds call of this size takes Redis about a millisecond. */
 const MAX_BATCH = 128
 const MAX_IN_FLIGHT = 1
-const MAX_WAITING = 20_000
+/** Some 300 ms of work: what comes on top is refused at once rather than answered late. */
+const MAX_WAITING = 2_000
 /** With the 0.9 s that a call may take, an answer comes within the 3 s that HTTP promises, whatever Redis does. */
 const MAX_WAIT_MS = 1_000
 /** Past this, PostgreSQL is so far behind that new holds would only lead to orders that can not be made. */

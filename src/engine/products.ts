@@ -7,7 +7,8 @@ import { type Entry, parseAdjustment } from './records.ts'
 /** Each product costs Redis some 5 µs. */
 const MAX_BATCH = 256
 const MAX_IN_FLIGHT = 1
-const MAX_WAITING = 20_000
+/** What comes on top is refused at once rather than answered late. */
+const MAX_WAITING = 5_000
 /** With the 0.9 s that a call may take, an answer comes within the 3 s that HTTP promises, whatever Redis does. */
 const MAX_WAIT_MS = 1_000
 const MAX_BACKLOG_TRIES = 1_600

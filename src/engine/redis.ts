@@ -4,6 +4,8 @@ import { StartError, UnavailableError } from '../errors.ts'
 /** A caller waits no longer for Redis; a step takes a few milliseconds, so this is a server that is away or stuck. */
 const COMMAND_TIMEOUT_MS = 900
 const CONNECT_TIMEOUT_MS = 900
+/** A connection that carries nothing for so long leads to a machine that is gone; TCP itself would take a quarter of an hour. */
+const SILENCE_MS = 2_500
 const DISCONNECT_TIMEOUT_MS = 50
 const RECONNECT_MIN_MS = 50
 const RECONNECT_MAX_MS = 1000
@@ -20,6 +22,7 @@ export function connectRedis(url: string): Redis {
     enableOfflineQueue: false,
     commandTimeout: COMMAND_TIMEOUT_MS,
     connectTimeout: CONNECT_TIMEOUT_MS,
+    socketTimeout: SILENCE_MS,
     // After a refused connection ioredis leaves a timer of this length behind, which would hold up the end of the process.
     disconnectTimeout: DISCONNECT_TIMEOUT_MS,
     retryStrategy: (times) =>

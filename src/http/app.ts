@@ -10,6 +10,7 @@ import { addDeadline } from './deadline.ts'
 import type { Deps } from './deps.ts'
 import { addErrorHandlers, handleClientError, sendInvalid } from './errors.ts'
 import { addJsonParser } from './json.ts'
+import { addLoadShedding } from './overload.ts'
 import { sendProblem } from './problem.ts'
 import { holdRoutes } from './routes/holds.ts'
 import { operationRoutes } from './routes/operations.ts'
@@ -108,6 +109,7 @@ export async function buildApp(deps: Deps & { isDraining?: () => boolean }): Pro
       await sendInvalid(reply, '/headers/host', 'is missing')
     }
   })
+  await addLoadShedding(app)
   await addDocs(app)
   await app.register(productRoutes, deps)
   await app.register(holdRoutes, deps)

@@ -1,5 +1,12 @@
+import { isOwnFault } from '../db/client.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Writer } from './writer.ts'
+
+/** What kept an entry from being written, unless it was the entry itself, which is set aside in time. */
+function outage(answers: PromiseSettledResult<unknown>[]): Error | undefined {
+  const reasons = answers.map((answer) => (answer.status === 'rejected' ? (answer.reason as Error) : undefined))
+  return reasons.find((reason) => reason && !isOwnFault(reason.cause ?? reason))
+}
 
 /** Entries younger than this are still in the hands of the process that made them: a caller waits no longer. */
 const MIN_AGE_MS = 2_000
@@ -7,7 +14,8 @@ const MAX_ENTRIES = 500
 
 /**
  * Finishes journal entries that nobody finished: their process died between the step and the commit, or PostgreSQL was
- * away. Any number of processes may do so at once. Returns how many were finished.
+ * away. Any number of processes may do so at once. Returns how many were finished. Rejects with UnavailableError when
+ * PostgreSQL is still away.
  */
 export async function finishJournal(
   engine: Engine,
@@ -22,6 +30,8 @@ export async function finishJournal(
     const committed = answers.filter(({ status }) => status === 'fulfilled').length
     finished += committed
     await writer.drained()
+    const reason = outage(answers)
+    if (reason) throw reason
     if (entries.length < MAX_ENTRIES || committed === 0) return finished
   }
 }

@@ -87,12 +87,13 @@ export function createRecovery(options: {
     )
   }
 
-  async function open(shard: number, reason: string, doubt: Doubt): Promise<void> {
+  async function open(shard: number, reason: string): Promise<void> {
+    const doubt = fence.doubt(shard)
     const last = last_opened.get(shard)
     const seen = await readRedis(shard)
     const is_as_left = last?.epoch === seen.epoch && last.redis_identity === seen.redis_identity
     if (doubt === 'connection' && is_as_left) {
-      fence.open(shard, seen.epoch)
+      openUnless(shard, seen.epoch, doubt)
       return
     }
     await db.locked(SHARD_LOCK + shard, async (sql) => {
@@ -112,24 +113,35 @@ export function createRecovery(options: {
         engine.knowProduct(id, shard, terms.hold_ttl_ms)
       }
       last_opened.set(shard, { epoch, redis_identity: found.redis_identity })
-      fence.open(shard, epoch)
+      openUnless(shard, epoch, doubt)
     })
   }
 
-  async function openUntilDone(shard: number, reason: string, doubt: Doubt): Promise<void> {
+  /** What came to light while a shard was looked at may be graver than what it was looked at for. */
+  function openUnless(shard: number, epoch: number, doubt: Doubt): void {
+    if (fence.doubt(shard) !== doubt) throw new Error('more is in doubt than at first')
+    fence.open(shard, epoch)
+  }
+
+  async function openUntilDone(shard: number, reason: string): Promise<void> {
     let last_message = ''
     for (let wait_ms = RETRY_MIN_MS; !stopped.signal.aborted; wait_ms = Math.min(wait_ms * 2, RETRY_MAX_MS)) {
       try {
-        await open(shard, reason, doubt)
-        say(`shard ${shard}: open`)
-        return
+        await open(shard, reason)
+        // It may have been closed again before its lock was given back.
+        if (fence.isOpen(shard)) {
+          say(`shard ${shard}: open`)
+          break
+        }
       } catch (error) {
         const { message } = error as Error
         if (message !== last_message) say(`shard ${shard}: can not be opened yet: ${message}`)
         last_message = message
-        await setTimeout(wait_ms, undefined, { signal: stopped.signal }).catch(() => {})
       }
+      await setTimeout(wait_ms, undefined, { signal: stopped.signal }).catch(() => {})
     }
+    // In the same moment, so that no closing falls between the look at the fence and this.
+    opening.delete(shard)
   }
 
   function closeAll(reason: string, doubt: Doubt): void {
@@ -151,10 +163,10 @@ export function createRecovery(options: {
     /**
      * Opens a shard, however long it takes; calls that come meanwhile join in.
      */
-    reopen(shard: number, reason: string, doubt: Doubt): Promise<void> {
+    reopen(shard: number, reason: string): Promise<void> {
       const running = opening.get(shard)
       if (running) return running
-      const promise = openUntilDone(shard, reason, doubt).finally(() => opening.delete(shard))
+      const promise = openUntilDone(shard, reason)
       opening.set(shard, promise)
       return promise
     },
@@ -168,7 +180,7 @@ export function createRecovery(options: {
         )
       }
       for (let shard = 0; shard < shards; shard += 1)
-        await open(shard, 'Redis has another epoch or none', 'state')
+        await open(shard, 'Redis has another epoch or none')
       redis.on('close', onLost)
       watching = watch()
     },

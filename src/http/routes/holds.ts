@@ -93,6 +93,7 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine,
   app.post(
     '/api/holds',
     {
+      config: { is_shed: true },
       preValidation: refuseDoubledKey,
       schema: {
         tags: ['Holds'],

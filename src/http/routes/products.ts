@@ -55,6 +55,7 @@ export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { conf
   app.get(
     '/api/products',
     {
+      config: { is_shed: true },
       schema: {
         tags: ['Products'],
         summary: 'List products by id',
@@ -110,6 +111,7 @@ export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { conf
   app.get(
     '/api/products/:id',
     {
+      config: { is_shed: true },
       schema: {
         tags: ['Products'],
         summary: 'Read a product with its stock',
@@ -127,6 +129,7 @@ export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { conf
   app.get(
     '/api/products/:id/stock',
     {
+      config: { is_shed: true },
       schema: {
         tags: ['Products'],
         summary: 'Read the stock of a product',
