@@ -4,7 +4,9 @@ import type { Writer } from './writer.ts'
 
 /** What kept an entry from being written, unless it was the entry itself, which is set aside in time. */
 function outage(answers: PromiseSettledResult<unknown>[]): Error | undefined {
-  const reasons = answers.map((answer) => (answer.status === 'rejected' ? (answer.reason as Error) : undefined))
+  const reasons = answers.map((answer) =>
+    answer.status === 'rejected' ? (answer.reason as Error) : undefined,
+  )
   return reasons.find((reason) => reason && !isOwnFault(reason.cause ?? reason))
 }
 

@@ -179,8 +179,7 @@ export function createRecovery(options: {
           `products live in ${highest + 1} shards: set STOCK_SHARDS to ${highest + 1} at least`,
         )
       }
-      for (let shard = 0; shard < shards; shard += 1)
-        await open(shard, 'Redis has another epoch or none')
+      for (let shard = 0; shard < shards; shard += 1) await open(shard, 'Redis has another epoch or none')
       redis.on('close', onLost)
       watching = watch()
     },
