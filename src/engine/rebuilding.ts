@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis'
 import type { Run } from './commands.ts'
 import type { Keys } from './keys.ts'
-import { type Hold, parseHold } from './records.ts'
+import { type Hold, parseHold, parseOrder } from './records.ts'
 import { ask } from './redis.ts'
 
 const SCAN_COUNT = 2_000
@@ -43,6 +43,21 @@ export function createRebuilding(options: { redis: Redis; run: Run; keys: Keys }
           cursor = next
         } while (cursor !== '0')
       }
+    },
+
+    /** Forgets the results of keyed requests whose orders are not known: nobody may be told again that there is one. */
+    async forgetResults(shard: number, findKnown: (ids: string[]) => Promise<Set<string>>): Promise<void> {
+      let cursor = '0'
+      do {
+        const pattern = keys.idem(shard, 'orders', '*')
+        const [next, found] = await ask('results', redis.scan(cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT))
+        const values = found.length === 0 ? [] : await ask('results', redis.mget(...found))
+        const ids = values.map((value) => value && parseOrder(value.split('|').slice(2).join('|')).id)
+        const known = await findKnown(ids.filter((id) => id !== null))
+        const unknown = found.filter((_, at) => !known.has(ids[at] ?? ''))
+        if (unknown.length > 0) await ask('results', redis.unlink(...unknown))
+        cursor = next
+      } while (cursor !== '0')
     },
 
     /** All holds that are there, dead or alive. */

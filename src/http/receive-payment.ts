@@ -72,6 +72,10 @@ export function createReceive({ engine, writer, lookup, db }: Omit<Deps, 'config
         throw new UnavailableError('unavailable', 'the order was lost while it was paid')
       case 'duplicate': {
         await writer.finish(shardOfId(notice.order_id), result.entry_id)
+        // Its entry may have been set aside. Of several notices of one transaction only the first is written.
+        if (!notice.is_once && !(await known_payments.add(notice.idempotency_key))) {
+          throw new UnavailableError('unavailable', 'the payment is not written')
+        }
         const order = result.order && presentOrder(result.order)
         return { outcome: 'duplicate', first_outcome: result.first_outcome, order }
       }

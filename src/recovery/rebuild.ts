@@ -108,6 +108,7 @@ async function loadOrders(sql: Sql, shard: number, engine: Engine): Promise<numb
 export async function rebuildShard(sql: Sql, shard: number, engine: Engine): Promise<Rebuilt> {
   const now_ms = await engine.clearShard(shard)
   await engine.forgetOrders(shard)
+  await engine.forgetResults(shard, async (ids) => new Set(await knownOrderIds(sql, ids)))
   const products = await productsOfShard(sql, shard)
   const parked = await parkedPayments(sql, shard)
   const holds = await engine.allHolds(shard)

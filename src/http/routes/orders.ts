@@ -3,6 +3,7 @@ import type { FastifyReply } from 'fastify'
 import { parseId, shardOfId } from '../../engine/ids.ts'
 import { markOf } from '../../engine/orders.ts'
 import type { Order as OrderRecord } from '../../engine/records.ts'
+import { UnavailableError } from '../../errors.ts'
 import type { Deps } from '../deps.ts'
 import { REPLAYED_HEADER, readIdem, refuseDoubledKey } from '../idempotency.ts'
 import { presentOrder } from '../present.ts'
@@ -49,7 +50,12 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine
               ? await writer.commit(result.entry)
               : await writer.finish(shardOfId(id), result.entry_id)
           if (committed === 'refused') return sendProblem(reply, 'insufficient_stock', REFUSED)
-          if (result.status === 'replayed') reply.header(REPLAYED_HEADER, 'true')
+          if (result.status === 'replayed') {
+            // Redis may remember an order that PostgreSQL's floor refused, or one whose entry was set aside.
+            if (!(await lookup.findOrder(id)))
+              throw new UnavailableError('unavailable', 'the order is not written')
+            reply.header(REPLAYED_HEADER, 'true')
+          }
           return sendCreated(reply, result.order)
         }
         case 'key_reused':
