@@ -11,7 +11,8 @@ import { openServers, stopLeftovers } from '../src/embedded/servers.ts'
 import { StartError } from '../src/errors.ts'
 
 /*
-  Runs tap on the files given, or on all tests, against a Redis and a PostgreSQL of their own in a temporary folder.
+  Runs tap on the files given, or on all tests but the slow ones of test/faults, against a Redis and a PostgreSQL of
+  their own in a temporary folder.
   The line "N passed, N failed" ends the output; the exit code is 1 if anything failed or nothing ran.
 */
 
@@ -22,6 +23,8 @@ const STATE_FILE = /^servers-\d+\.json$/
 const TAP_FILE = 'tap.json'
 /** How long tap and the tests may take to end after a signal before they are killed. */
 const STOP_WAIT_MS = 2_000
+/** What `npm run test:faults` runs: tests that kill and stall servers, and so take their time. */
+const SLOW_TESTS = 'test/faults/**'
 /** The summary of a run stands in its last lines. */
 const TAIL_CHARS = 4_000
 
@@ -87,16 +90,14 @@ async function runTap(folder: string, servers: { redis_url: string; database_url
   const tap = join(dirname(createRequire(import.meta.url).resolve('tap/package.json')), 'dist/esm/run.mjs')
   // tap prints everything twice when it is to write a file and there is no terminal; then its output is read here.
   const is_terminal = process.stdout.isTTY
-  const child = spawn(
-    process.execPath,
-    [tap, ...(is_terminal ? ['-o', output_path] : []), ...process.argv.slice(2)],
-    {
-      env,
-      cwd: dirname(import.meta.dirname),
-      stdio: ['ignore', is_terminal ? 'inherit' : 'pipe', 'inherit'],
-      detached: true,
-    },
-  )
+  const files = process.argv.slice(2)
+  const chosen = files.length > 0 ? files : [`--exclude=${SLOW_TESTS}`]
+  const child = spawn(process.execPath, [tap, ...(is_terminal ? ['-o', output_path] : []), ...chosen], {
+    env,
+    cwd: dirname(import.meta.dirname),
+    stdio: ['ignore', is_terminal ? 'inherit' : 'pipe', 'inherit'],
+    detached: true,
+  })
   const id = await identify(child.pid ?? 0)
   await writeFile(join(folder, TAP_FILE), JSON.stringify(id ?? null))
   let tail = ''
