@@ -1,8 +1,9 @@
 import fc from 'fast-check'
+import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import type { Engine } from '../../src/engine/engine.ts'
-import { type Change, clockAt } from '../fixtures/change.ts'
-import { type Fixture, idem, notice, openFixture } from '../fixtures/redis.ts'
+import { type Change, clockUnder, setClock } from '../fixtures/change.ts'
+import { type Fixture, idem, notice, openFixture, testRedisUrl } from '../fixtures/redis.ts'
 
 /*
   Steps in any sequence, by a clock that the sequence moves. After each of them the stock equation must hold, with every
@@ -13,6 +14,8 @@ const MAX_STEPS = 60
 const HOLD_TTL_MS = 1000
 const ORDER_TTL_MS = 1500
 const PARK_TTL_MS = 3 * HOLD_TTL_MS + 10_000
+/** One for all runs, since Redis keeps every script that it was ever sent. */
+const CLOCK_KEY = `clock-${process.pid}-${Date.now()}`
 const CUSTOMERS = [null, 'ada', 'bob|1'] as const
 
 const place = fc.record({
@@ -73,9 +76,10 @@ async function play(t: Test, steps: Step[], change: Change): Promise<void> {
     may_miss_changes: true,
   })
   let now_ms = await f.now()
+  await setClock(f.redis, CLOCK_KEY, now_ms)
   // The journal keeps the real time, and nobody commits it here.
   const never_full = ['if journal_is_full(', 'if false and journal_is_full('] as const
-  const engine = f.open({ change: [...clockAt(() => now_ms), never_full, ...change] })
+  const engine = f.open({ change: [...clockUnder(CLOCK_KEY), never_full, ...change] })
   await f.load(1, 4)
   await f.load(2, 5, { max_per_customer: 4, unit_amount: 100 })
   await f.load(3, 3, { currency: 'EUR', max_per_hold: 2 })
@@ -88,8 +92,10 @@ async function play(t: Test, steps: Step[], change: Change): Promise<void> {
     adjustments: 0,
   }
   for (const [at, step] of steps.entries()) {
-    if (step.step === 'wait') now_ms += step.ms
-    else await take(f, engine, step, seen)
+    if (step.step === 'wait') {
+      now_ms += step.ms
+      await setClock(f.redis, CLOCK_KEY, now_ms)
+    } else await take(f, engine, step, seen)
     const problems = [...(await f.problems()), ...(await broken(f, engine, seen, now_ms)), ...f.alarms]
     if (problems.length > 0)
       throw new Error(`after step ${at + 1}, ${JSON.stringify(step)}: ${problems.join('; ')}`)
@@ -217,6 +223,12 @@ async function broken(f: Fixture, engine: Engine, seen: Seen, now_ms: number): P
     if (!outcomes[key]) problems.push(`payment ${key} is in no journal entry`)
   return problems
 }
+
+t.teardown(async () => {
+  const redis = new Redis(testRedisUrl())
+  await redis.del(CLOCK_KEY)
+  redis.disconnect()
+})
 
 const check = (t: Test, change: Change, parameters: fc.Parameters<[Step[]]>) =>
   fc.check(
