@@ -55,9 +55,12 @@ async function write(sql: Sql, entries: Entry[]): Promise<void> {
 
 const isFloor = (error: unknown) => (error as { constraint?: string }).constraint === 'products_floor'
 
-/** Money that came for an order which the floor refused has to go back. */
-const refundDue = (payment: Payment): Payment =>
-  payment.status === 'success' ? { ...payment, outcome: 'refund_due', reason: 'no_units_left' } : payment
+/** Money that came for an order which the floor refused has to go back, and its sender is told so first. */
+function refundDue(payment: Payment): Payment {
+  if (payment.status !== 'success') return payment
+  const first_outcome = payment.first_outcome === 'applied' ? 'refund_due' : payment.first_outcome
+  return { ...payment, outcome: 'refund_due', first_outcome, reason: 'no_units_left' }
+}
 
 /**
  * The writer: brings journal entries into PostgreSQL, all that gathered in one transaction, and drops them from the
