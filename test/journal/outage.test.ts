@@ -163,7 +163,6 @@ t.test('a commit whose answer was lost is found by the retry, and is not made tw
   isUnavailable(t, await lost, ORDER_LIMIT_MS, 'the order')
   t.equal((await row()).length, 1, 'it is there all the same')
   way.pass()
-  way.cut()
   const again = await until('the answer', async () => {
     const reply = await order(hold, key)
     return reply.status !== 503 && reply

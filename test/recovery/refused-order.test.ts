@@ -1,0 +1,93 @@
+import t, { type Test } from 'tap'
+import { type App, build, newKey } from '../fixtures/app.ts'
+import { until } from '../fixtures/until.ts'
+
+/** A service whose Redis believes in three units more than there are. */
+async function open(t: Test): Promise<{ app: App; id: number }> {
+  const app = await build(t, { sweeper: true })
+  const id = await app.product(2)
+  const key = app.engine.keys.shard(0, 'products')
+  await app.redis.hset(key, `${id}:total`, 5, `${id}:available`, 5)
+  return { app, id }
+}
+const isOpen = (app: App) =>
+  until('an open fence', async () => (await app.call('GET', '/readyz')).status === 200)
+
+t.test(
+  'an order that PostgreSQL refuses is undone and answered 409, and the counters are put right',
+  async (t) => {
+    const { app, id } = await open(t)
+    const holds = [await app.hold(id), await app.hold(id), await app.hold(id)] as const
+    const live = await app.hold(id)
+    await app.order(holds[0])
+    const paid = await app.order(holds[1])
+    await app.paid(paid.order_id, 'success')
+    const keyed = { headers: { 'idempotency-key': newKey() } }
+    const ask = () => app.call('POST', '/api/orders', { hold_id: holds[2].hold_id }, keyed)
+    t.match(await ask(), { status: 409, body: { code: 'insufficient_stock' } })
+    t.same(await app.sql('select 1 from orders where hold_id = $1', [holds[2].hold_id]), [])
+    t.ok(
+      app.log.some((line) => line.includes('refused')),
+      'the log rings the alarm',
+    )
+    await isOpen(app)
+    t.match(await app.stock(id), { total: 2, available: 0, held: 0, pending: 1, sold: 1 })
+    t.match(await app.call('GET', `/api/orders/${holds[2].order_id}`), { status: 404 })
+    t.match(
+      await app.call('GET', `/api/holds/${live.hold_id}`),
+      { status: 410 },
+      'the hold that nothing was left for',
+    )
+    const again = await ask()
+    t.ok(
+      again.status >= 400 && again.status < 500,
+      `the same request again gets ${again.status}, not an order that is not there`,
+    )
+    t.match(await app.call('POST', '/api/holds', { product_id: id, qty: 1 }), { status: 409 })
+    await app.agree(t, 'afterwards')
+  },
+)
+
+t.test('money that was parked for it is due for refund', async (t) => {
+  const { app, id } = await open(t)
+  const holds = [await app.hold(id, 2), await app.hold(id)] as const
+  await app.order(holds[0])
+  const key = newKey()
+  await app.paid(holds[1].order_id, 'success', {}, key)
+  t.match(await app.call('POST', '/api/orders', { hold_id: holds[1].hold_id }), { status: 409 })
+  const rows = await app.sql('select outcome, reason from payments where idempotency_key = $1', [key])
+  t.same(rows, [{ outcome: 'refund_due', reason: 'no_units_left' }])
+  await isOpen(app)
+  await app.agree(t, 'afterwards')
+})
+
+t.test('a late payment that PostgreSQL has no units for is due for refund', async (t) => {
+  const { app, id } = await open(t)
+  const order = await app.order(await app.hold(id))
+  await app.paid(order.order_id, 'failed')
+  await app.order(await app.hold(id, 2))
+  const key = newKey()
+  t.match(await app.paid(order.order_id, 'success', {}, key), {
+    outcome: 'refund_due',
+    reason: 'no_units_left',
+  })
+  await isOpen(app)
+  t.match(await app.readOrder(order.order_id), { order_status: 'cancelled', payment_status: 'failed' })
+  t.match(await app.paid(order.order_id, 'success', {}, key), {
+    outcome: 'duplicate',
+    first_outcome: 'refund_due',
+  })
+  await app.agree(t, 'afterwards')
+})
+
+t.test('one refused order fails none of those that are committed with it', async (t) => {
+  const { app, id } = await open(t)
+  const other = await app.product(50)
+  const holds = [await app.hold(id, 2), await app.hold(id)]
+  for (let count = 0; count < 20; count += 1) holds.push(await app.hold(other))
+  const replies = await Promise.all(holds.map(({ hold_id }) => app.call('POST', '/api/orders', { hold_id })))
+  t.equal(replies[0]?.status === 201 ? replies[1]?.status : replies[0]?.status, 409)
+  t.same(new Set(replies.slice(2).map(({ status }) => status)), new Set([201]))
+  await isOpen(app)
+  await app.agree(t, 'afterwards')
+})
