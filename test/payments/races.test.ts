@@ -9,8 +9,9 @@ const [HOLD_S, ORDER_S] = [100, 900]
 const DELIVERIES = 100
 /** Races that run at once. */
 const BATCH = 50
-/** A payment has a longer way to its step than the others, so it starts before them. */
-const HEAD_START_MS = 4
+/** A payment has a longer way to its step than the others, so in every other batch it starts well before them. */
+const HEAD_STARTS_MS = [2, 10]
+const SWEEPERS = 4
 const MAX_DELAY_MS = 10
 
 const open = (t: Test, change: Change = []) =>
@@ -85,7 +86,7 @@ t.test('while its order is created, a payment that comes 100 times has one effec
 })
 
 /** Pays, cancels and times out unpaid orders that are due, all at about the same moment. Returns who won each race. */
-async function race(on: ClockedService): Promise<{ winners: string[]; surprises: string[] }> {
+async function race(on: ClockedService, round: number): Promise<{ winners: string[]; surprises: string[] }> {
   const product_id = await on.product(0, BATCH * 3, 9900)
   const orders = await times(BATCH, async () => {
     const ids = await hold(on, product_id)
@@ -97,15 +98,16 @@ async function race(on: ClockedService): Promise<{ winners: string[]; surprises:
   const others: Ids = (await on.post('/api/holds', { product_id, qty: BATCH })).body.data
   await on.post('/api/orders', { hold_id: others.hold_id })
   const some = (least_ms = 0) => wait(least_ms + Math.random() * MAX_DELAY_MS)
-  const expiring = times(4, async () => {
-    await some(HEAD_START_MS)
+  const head_start_ms = HEAD_STARTS_MS[round % 2]
+  const expiring = times(SWEEPERS, async () => {
+    await some(head_start_ms)
     const entries = await on.engine.expireOrders(0)
     await Promise.all(entries.map((entry) => on.writer.commit(entry)))
     return entries.map(({ order }) => `ord_${order?.id}`)
   })
   const playing = orders.map(async (ids) => {
     const paying = some().then(() => pay(on, ids, ids.order_id))
-    const cancelling = some(HEAD_START_MS).then(() => on.cancel(ids.order_id))
+    const cancelling = some(head_start_ms).then(() => on.cancel(ids.order_id))
     return { ...ids, outcome: await paying, is_cancelled: (await cancelling).status === 200 }
   })
   const played = await Promise.all(playing)
@@ -143,14 +145,14 @@ t.test('paid, cancelled and timed out at the same moment, an order goes one way:
   const on = await open(t)
   const winners: string[] = []
   for (let round = 0; round < 1_000 / BATCH; round += 1) {
-    const result = await race(on)
+    const result = await race(on, round)
     if (result.surprises.length > 0) t.same(result.surprises, [], `round ${round}`)
     winners.push(...result.winners)
   }
   const counts = count(winners)
   t.same(Object.keys(counts).sort(), ['cancelled', 'confirmed', 'timed out'])
   t.ok(
-    Object.values(counts).every((wins) => wins >= 10),
+    Object.values(counts).every((wins) => wins >= 5),
     JSON.stringify(counts),
   )
   t.same(on.alarms, [])
@@ -161,12 +163,14 @@ t.test(
   'control: a cancellation that does not look whether the order is paid goes a second way',
   async (t) => {
     const guard = "elseif not is_pending(order) then\n  return { 'not_pending' }"
+    const words = "order.order_status, order.cancel_reason = 'cancelled'"
     const on = await open(t, [
       [guard, guard.replace('not is_pending(order)', "order.order_status == 'cancelled'")],
+      [words, `order.payment_status, ${words.replace('=', "= 'pending',")}`],
     ])
     const surprises: string[] = []
     for (let round = 0; round < 20 && surprises.length === 0; round += 1)
-      surprises.push(...(await race(on)).surprises)
+      surprises.push(...(await race(on, round)).surprises)
     t.ok(surprises.length > 0, String(surprises[0]))
   },
 )
