@@ -30,6 +30,7 @@
 -- @include dead-holds
 -- @include terms
 -- @include backpressure
+-- @include refusals
 -- @include place
 local keys = {
   epoch = KEYS[1], products = KEYS[2], holds = KEYS[3], expiry = KEYS[4], deadlines = KEYS[5], buyers = KEYS[6], journal = KEYS[7],

@@ -1,4 +1,5 @@
 -- @include payments
+-- @include seen
 -- Payments that came before their order: parked:<id> is a hash, idempotency key -> payment as JSON, `seq` their order of arrival.
 
 -- The parked payments of an order, first come first.

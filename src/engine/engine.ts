@@ -1,5 +1,4 @@
 import type { Redis } from 'ioredis'
-import { createRun } from './commands.ts'
 import { createFence, type Fence, type OnClose } from './fence.ts'
 import { createHolds } from './holds.ts'
 import { createJournal } from './journal.ts'
@@ -9,6 +8,7 @@ import { createPayments } from './payments.ts'
 import { createProducts } from './products.ts'
 import { createRebuilding } from './rebuilding.ts'
 import { ask } from './redis.ts'
+import { createRun } from './run.ts'
 
 /** Holds taken back in one step of the sweeper: a step stays under 2 ms. */
 const MAX_DEAD_HOLDS = 250

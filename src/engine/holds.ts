@@ -1,9 +1,10 @@
 import { UnavailableError } from '../errors.ts'
 import { gather } from '../gather.ts'
-import type { PlaceReply, Run } from './commands.ts'
+import type { PlaceReply } from './commands.ts'
 import { randomPart, shardOfId, shardText } from './ids.ts'
 import type { Keys } from './keys.ts'
 import { type Entry, type Hold, type Order, parseHold, parseOrder, parsePayments } from './records.ts'
+import type { Run } from './run.ts'
 
 /** A place-holds call of this size takes Redis about a millisecond. */
 const MAX_BATCH = 128

@@ -1,8 +1,8 @@
 import type { Redis } from 'ioredis'
-import type { Run } from './commands.ts'
 import type { Keys } from './keys.ts'
 import { type Entry, parseEntry } from './records.ts'
 import { ask } from './redis.ts'
+import type { Run } from './run.ts'
 
 /** The journal of each shard: what Redis has decided and PostgreSQL may not have yet. Its length is the exposure. */
 export function createJournal(options: { redis: Redis; run: Run; keys: Keys }) {

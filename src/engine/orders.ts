@@ -1,10 +1,10 @@
 import type { Redis } from 'ioredis'
-import type { Run } from './commands.ts'
 import { type HoldGone, IDEM_TTL_MS, type Idem } from './holds.ts'
 import { shardOfId } from './ids.ts'
 import type { Keys } from './keys.ts'
 import { type Entry, formatOrder, type Order, type Payment, parseOrder, parsePayments } from './records.ts'
 import { ask } from './redis.ts'
+import type { Run } from './run.ts'
 
 /** Orders looked at in one sweep of a shard; each costs some 10 µs of Redis. */
 const MAX_DUE_ORDERS = 100

@@ -1,5 +1,4 @@
 import type { Redis } from 'ioredis'
-import type { Run } from './commands.ts'
 import { IDEM_TTL_MS } from './holds.ts'
 import { shardOfId } from './ids.ts'
 import type { Keys } from './keys.ts'
@@ -13,6 +12,7 @@ import {
   type RefundReason,
 } from './records.ts'
 import { ask } from './redis.ts'
+import type { Run } from './run.ts'
 
 /** Parked payments looked at in one sweep of a shard. */
 const MAX_PARKED = 100

@@ -1,8 +1,8 @@
 import { gather } from '../gather.ts'
-import type { Run } from './commands.ts'
 import { IDEM_TTL_MS } from './holds.ts'
 import type { Keys } from './keys.ts'
 import { type Entry, parseAdjustment } from './records.ts'
+import type { Run } from './run.ts'
 
 /** Each product costs Redis some 5 µs. */
 const MAX_BATCH = 256

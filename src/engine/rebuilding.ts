@@ -1,8 +1,8 @@
 import type { Redis } from 'ioredis'
-import type { Run } from './commands.ts'
 import type { Keys } from './keys.ts'
 import { type Hold, parseHold, parseOrder } from './records.ts'
 import { ask } from './redis.ts'
+import type { Run } from './run.ts'
 
 const SCAN_COUNT = 2_000
 const UNLINK_COUNT = 500

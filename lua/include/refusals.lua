@@ -1,0 +1,96 @@
+-- @include dead-holds
+-- @include terms
+-- Why a request of place-holds can not be granted, in the order in which it is checked.
+local MAX_DEAD_HOLDS = 250 -- a step stays under 2 ms
+local dead_holds_taken = false
+
+-- Takes dead holds back before the first refusal that they could avert, once in a step.
+local function take_dead_holds_once(keys, now)
+  if not dead_holds_taken then
+    dead_holds_taken = true
+    take_dead_holds(keys, now, MAX_DEAD_HOLDS)
+  end
+end
+
+-- Until the first live hold or unpaid order of the shard ends: no unit comes back by itself before.
+local function wait_ms(keys, now, ttl_ms)
+  local soonest_ms = now + ttl_ms
+  for _, key in ipairs({ keys.expiry, keys.deadlines }) do
+    local next_end = redis.call('ZRANGE', key, '(' .. int(now), '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
+    soonest_ms = math.min(soonest_ms, tonumber(next_end[2]) or soonest_ms)
+  end
+  return soonest_ms - now
+end
+
+local function refuse_terms(keys, request, now, default_ttl_ms)
+  for _, item in ipairs(request.items) do
+    if not find_stock(keys.products, item.product) then
+      return { 'not_found', item.product }
+    end
+  end
+  for _, item in ipairs(request.items) do
+    local terms = terms_of(keys.products, item.product, default_ttl_ms)
+    if terms.paused then
+      return { 'sale_paused', item.product }
+    elseif terms.starts_at_ms and now < terms.starts_at_ms then
+      return { 'sale_not_started', item.product }
+    elseif terms.ends_at_ms and now >= terms.ends_at_ms then
+      return { 'sale_ended', item.product }
+    end
+  end
+  local currency = terms_of(keys.products, request.items[1].product, default_ttl_ms).currency
+  for _, item in ipairs(request.items) do
+    if terms_of(keys.products, item.product, default_ttl_ms).currency ~= currency then
+      return { 'currency_mismatch', item.product }
+    end
+  end
+end
+
+local function refuse_limits(keys, request, now, default_ttl_ms)
+  for _, item in ipairs(request.items) do
+    local terms = terms_of(keys.products, item.product, default_ttl_ms)
+    if terms.max_per_customer and request.customer == '' then
+      return { 'customer_required', item.product }
+    elseif terms.max_per_hold and item.qty > terms.max_per_hold then
+      return { 'limit_exceeded', item.product, terms.max_per_hold }
+    elseif terms.max_per_customer then
+      local room = terms.max_per_customer - item.qty
+      if units_of(keys.buyers, item.product, request.customer) > room then
+        take_dead_holds_once(keys, now)
+      end
+      if units_of(keys.buyers, item.product, request.customer) > room then
+        return dead_are_more and { 'backlog' } or { 'limit_exceeded', item.product, terms.max_per_customer }
+      end
+    end
+  end
+end
+
+local function refuse_stock(keys, request, now, default_ttl_ms)
+  for _, item in ipairs(request.items) do
+    local stock = find_stock(keys.products, item.product)
+    if stock.available < item.qty then
+      take_dead_holds_once(keys, now)
+    end
+    if stock.available < item.qty then
+      if dead_are_more and stock.total >= item.qty then
+        return { 'backlog' }
+      end
+      local reason = 'too_many'
+      if stock.available == 0 then
+        reason = stock.held + stock.pending > 0 and 'all_held' or 'sold_out'
+      end
+      local retry_after_ms = 0
+      if reason == 'all_held' then
+        retry_after_ms = wait_ms(keys, now, terms_of(keys.products, item.product, default_ttl_ms).hold_ttl_ms)
+      end
+      return { 'insufficient_stock', item.product, reason, stock.available, retry_after_ms }
+    end
+  end
+end
+
+-- Why a request can not be granted, or nil.
+local function refuse(keys, request, now, default_ttl_ms)
+  return refuse_terms(keys, request, now, default_ttl_ms)
+    or refuse_limits(keys, request, now, default_ttl_ms)
+    or refuse_stock(keys, request, now, default_ttl_ms)
+end

@@ -1,0 +1,84 @@
+import type { Redis } from 'ioredis'
+import { UnavailableError } from '../errors.ts'
+import { type Replies, type ScriptName, SIGNATURES } from './commands.ts'
+import type { Fence } from './fence.ts'
+import type { IdKey, Keys, ShardKey } from './keys.ts'
+import { loadScript, runScript } from './scripts.ts'
+
+type ArgName<Name extends ScriptName> = Exclude<
+  (typeof SIGNATURES)[Name]['args'][number],
+  'epoch' | `${string}...`
+>
+
+/** `id` names the keys of one hold or order; `keys` and `rest` follow what the signature names. */
+export type Call<Name extends ScriptName> = {
+  args: Record<ArgName<Name>, string | number>
+  id?: string
+  keys?: string[]
+  rest?: Array<string | number>
+}
+
+type Open<Reply> = Reply extends ['fenced']
+  ? never
+  : Reply extends [infer Status, ...infer Rest]
+    ? [Exclude<Status, 'fenced'>, ...Rest]
+    : never
+
+export type Run = <Name extends ScriptName>(
+  name: Name,
+  shard: number,
+  call: Call<Name>,
+) => Promise<Open<Replies[Name]>>
+
+const ID_KEYS: readonly string[] = ['order', 'released', 'parked_payments'] satisfies IdKey[]
+const GIVEN_KEYS: readonly string[] = ['idem', 'payment', 'idem...', 'order...', 'released...']
+
+/**
+ * The one way to run a script: with the epoch of its shard, its keys and arguments in the signature's order.
+ * Rejects with UnavailableError where the step can not be trusted to have happened: no connection, no reply in time, the
+ * shard fenced (which also closes the fence here), or a broken invariant, which `on_alarm` hears of.
+ */
+export function createRun(options: {
+  redis: Redis
+  keys: Keys
+  fence: Fence
+  on_alarm: (message: string) => void
+}): Run {
+  const { redis, keys, fence, on_alarm } = options
+  const scripts = new Map(Object.keys(SIGNATURES).map((name) => [name, loadScript(name)]))
+  return async (name, shard, call) => {
+    const script = scripts.get(name)
+    if (!script) throw new Error(`there is no script ${name}`)
+    const signature: { keys: readonly string[]; args: readonly string[] } = SIGNATURES[name]
+    const epoch = fence.epoch(shard)
+    const key_texts: string[] = []
+    for (const key of signature.keys) {
+      if (GIVEN_KEYS.includes(key)) continue
+      key_texts.push(
+        ID_KEYS.includes(key)
+          ? keys.id(shard, key as IdKey, call.id as string)
+          : keys.shard(shard, key as ShardKey),
+      )
+    }
+    const args: Record<string, string | number> = { ...call.args, epoch }
+    const arg_texts = signature.args.filter((arg) => !arg.endsWith('...')).map((arg) => args[arg] as string)
+    let reply: unknown[]
+    try {
+      reply = await runScript(
+        redis,
+        script,
+        [...key_texts, ...(call.keys ?? [])],
+        [...arg_texts, ...(call.rest ?? [])],
+      )
+    } catch (error) {
+      const message = `${name}: ${(error as Error).message}`
+      if (/BROKEN|WRONGTYPE|ERR user_script/.test(message)) on_alarm(message)
+      throw new UnavailableError('unavailable', message, { cause: error })
+    }
+    if (reply[0] === 'fenced') {
+      fence.close(shard, 'Redis has another epoch or none', 'state')
+      throw new UnavailableError('recovering', `${name}: shard ${shard} is fenced`)
+    }
+    return reply as Open<Replies[typeof name]>
+  }
+}
