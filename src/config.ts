@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { type Static, Type } from '@sinclair/typebox'
 import { envSchema } from 'env-schema'
 import { StartError } from './errors.ts'
@@ -8,6 +9,8 @@ const WEBHOOK_SECRET = /^whsec_[A-Za-z0-9+/]+={0,2}$/
 /** Standard Webhooks asks for keys of 24 to 64 bytes. */
 const SECRET_MIN_BYTES = 24
 const SECRET_MAX_BYTES = 64
+
+const PROXY_WORDS = ['loopback', 'linklocal', 'uniquelocal']
 
 const NOT_YET = [
   'REDIS_CLUSTER_NODES',
@@ -55,6 +58,10 @@ export type Config = Omit<
 
 type SchemaError = { instancePath?: string; message?: string; params?: { pattern?: string } }
 
+const NUMBERS = Object.entries(Env.properties).flatMap(([name, { type }]) =>
+  type === 'integer' ? [name] : [],
+)
+
 const SCHEMES: Record<string, string> = {
   REDIS_URL: 'redis:// or rediss://',
   DATABASE_URL: 'postgres:// or postgresql://',
@@ -74,7 +81,7 @@ function explain(error: unknown): string {
 }
 
 function parseSecrets(text: string | undefined): string[] {
-  const secrets = (text ?? '').split(',').filter((secret) => secret !== '')
+  const secrets = text?.split(',') ?? []
   for (const secret of secrets) {
     const bytes = Buffer.from(secret.slice('whsec_'.length), 'base64').length
     if (!WEBHOOK_SECRET.test(secret) || bytes < SECRET_MIN_BYTES || bytes > SECRET_MAX_BYTES) {
@@ -94,10 +101,23 @@ function parseStripeSecrets(text: string | undefined): string[] {
   )
 }
 
+/** One of Fastify's words for networks, an address, or a network such as 10.0.0.0/8. */
+function isProxy(text: string): boolean {
+  const [address = '', bits, ...more] = text.trim().split('/')
+  if (bits === undefined && PROXY_WORDS.includes(address)) return true
+  const max_bits = { 0: 0, 4: 32, 6: 128 }[isIP(address)] ?? 0
+  const is_network = bits === undefined || (/^[1-9]\d*$/.test(bits) && Number(bits) <= max_bits)
+  return max_bits > 0 && is_network && more.length === 0
+}
+
 function parseTrustProxy(text: string | undefined): boolean | number | string {
   if (text === undefined || text === 'false') return false
   if (text === 'true') return true
-  return /^\d+$/.test(text) ? Number(text) : text
+  if (/^\d+$/.test(text)) return Number(text)
+  if (text.split(',').every(isProxy)) return text
+  throw new StartError(
+    `TRUST_PROXY must be true, false, a number of proxies, or a comma-separated list of addresses, networks, ${PROXY_WORDS.join(', ')}`,
+  )
 }
 
 /**
@@ -106,11 +126,18 @@ function parseTrustProxy(text: string | undefined): boolean | number | string {
  */
 export function readConfig(env: NodeJS.ProcessEnv): Config {
   const data = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''))
+  for (const name of NUMBERS) {
+    // Coercion would also read 1e3, 0x10 and Infinity.
+    if (!/^-?\d*$/.test(data[name] ?? '')) throw new StartError(`${name} must be integer`)
+  }
   let read: Static<typeof Env>
   try {
     read = envSchema<Static<typeof Env>>({ schema: Env, data, env: false, dotenv: false })
   } catch (error) {
     throw new StartError(explain(error))
+  }
+  for (const name of ['REDIS_URL', 'DATABASE_URL'] as const) {
+    if (read[name] !== undefined && !URL.canParse(read[name])) throw new StartError(`${name} is not a URL`)
   }
   for (const name of NOT_YET) {
     // Who sets one of these relies on it; ignoring it would be worse than not starting.
