@@ -1,0 +1,143 @@
+import { randomBytes } from 'node:crypto'
+import t from 'tap'
+import { readConfig } from '../src/config.ts'
+
+const secret = (bytes = 32) => `whsec_${randomBytes(bytes).toString('base64')}`
+const PRODUCTION = {
+  NODE_ENV: 'production',
+  ADMIN_TOKEN: 'token',
+  WEBHOOK_SECRETS: secret(),
+  REDIS_URL: 'redis://redis:6379',
+  DATABASE_URL: 'postgres://postgres/holdfast',
+}
+
+/** The one line that stops the start. */
+function refusal(env: NodeJS.ProcessEnv): string {
+  try {
+    readConfig(env)
+  } catch (error) {
+    const { name, message } = error as Error
+    return name === 'StartError' ? message : `${name}, which is not for the reader: ${message}`
+  }
+  return 'it starts'
+}
+
+t.test('without any variable everything has its default', async (t) => {
+  t.match(readConfig({}), {
+    PORT: 3000,
+    HOST: '127.0.0.1',
+    DATA_DIR: '.data',
+    WEBHOOK_SECRETS: [],
+    HOLD_TTL_SECONDS: 120,
+    ORDER_TTL_SECONDS: 900,
+    SWEEPER: 'inline',
+    STOCK_SHARDS: 1,
+    LOG_LEVEL: 'info',
+    TRUST_PROXY: false,
+    is_loopback: true,
+  })
+})
+
+t.test('an empty variable counts as unset, and those of other programs are ignored', async (t) => {
+  const config = readConfig({
+    PORT: '',
+    ADMIN_TOKEN: '',
+    WEBHOOK_SECRETS: '',
+    PATH: '/bin',
+    npm_config_port: 'x',
+  })
+  t.match(config, { PORT: 3000, WEBHOOK_SECRETS: [] })
+  t.notOk(config.ADMIN_TOKEN)
+})
+
+t.test('what is set is taken', async (t) => {
+  const secrets = [secret(24), secret(64)]
+  const config = readConfig({
+    ...{ PORT: '0', HOST: '::1', HOLD_TTL_SECONDS: '86400', ORDER_TTL_SECONDS: '1', SWEEPER: 'off' },
+    ...{ STOCK_SHARDS: '16', LOG_LEVEL: 'silent', WEBHOOK_SECRETS: secrets.join(',') },
+    ...{ REDIS_URL: 'rediss://user:pass@host:1/2', DATABASE_URL: 'postgresql://host/db' },
+  })
+  t.match(config, {
+    ...{
+      PORT: 0,
+      HOST: '::1',
+      HOLD_TTL_SECONDS: 86_400,
+      ORDER_TTL_SECONDS: 1,
+      SWEEPER: 'off',
+      STOCK_SHARDS: 16,
+    },
+    ...{
+      LOG_LEVEL: 'silent',
+      WEBHOOK_SECRETS: secrets,
+      is_loopback: true,
+      REDIS_URL: 'rediss://user:pass@host:1/2',
+    },
+  })
+})
+
+t.test('a value that makes no sense stops the start with one line that names it', async (t) => {
+  const bad: Array<[name: string, ...values: string[]]> = [
+    ['PORT', 'http', '-1', '65536', '3000.5', '3000x', '0x10', 'NaN'],
+    ['HOLD_TTL_SECONDS', '0', '-1', '1.5', '86401', 'two', '1e9', 'Infinity'],
+    ['ORDER_TTL_SECONDS', '0', 'never', '2592001'],
+    ['STOCK_SHARDS', '0', '4097', 'many', '1.5'],
+    ['SWEEPER', 'on', 'INLINE', 'true', '1'],
+    ['LOG_LEVEL', 'loud', 'INFO'],
+    ['REDIS_URL', 'localhost:6379', 'http://localhost', 'redis//x', 'redis://localhost:99999', 'redis://a b'],
+    ['DATABASE_URL', 'localhost', 'mysql://localhost/db', 'postgres://localhost:port/db'],
+    [
+      'WEBHOOK_SECRETS',
+      'secret',
+      'whsec_',
+      'whsec_%%%',
+      ',',
+      secret(8),
+      secret(65),
+      `${secret()},secret`,
+      ` ${secret()}`,
+    ],
+    ['TRUST_PROXY', 'yes', '10.0.0.0/33', 'localhost', '1.2.3', '-1', '10.0.0.1,proxy'],
+  ]
+  for (const [name, ...values] of bad) {
+    for (const value of values) {
+      const line = refusal({ [name]: value })
+      t.match(line, new RegExp(`^${name} `), `${name}=${value}: ${line}`)
+      t.notOk(line.includes('\n'))
+      if (name === 'WEBHOOK_SECRETS') t.notOk(value.length > 12 && line.includes(value), 'without the secret')
+    }
+  }
+})
+
+t.test('proxies are trusted by number, by address or all', async (t) => {
+  const trusted = (TRUST_PROXY: string) => readConfig({ TRUST_PROXY }).TRUST_PROXY
+  t.equal(trusted('true'), true)
+  t.equal(trusted('false'), false)
+  t.equal(trusted('2'), 2)
+  for (const list of ['10.0.0.1', '10.0.0.0/8,::1', 'loopback', 'loopback, uniquelocal,fd00::/8'])
+    t.equal(trusted(list), list)
+})
+
+t.test('in production everything that protects must be set', async (t) => {
+  t.match(readConfig(PRODUCTION), { NODE_ENV: 'production', ADMIN_TOKEN: 'token' })
+  for (const name of ['ADMIN_TOKEN', 'WEBHOOK_SECRETS', 'REDIS_URL', 'DATABASE_URL']) {
+    for (const value of [undefined, '']) {
+      const line = refusal({ ...PRODUCTION, [name]: value })
+      t.match(line, new RegExp(`^${name} must be set when NODE_ENV is production$`))
+    }
+  }
+})
+
+t.test('only addresses of this machine count as such', async (t) => {
+  const isLoopback = (HOST: string) => readConfig({ HOST }).is_loopback
+  for (const host of ['127.0.0.1', '127.1.2.3', 'localhost', '::1']) t.ok(isLoopback(host), host)
+  for (const host of [
+    '0.0.0.0',
+    '::',
+    '10.0.0.1',
+    '127.0.0.1.example.com',
+    'localhost.example.com',
+    'example.com',
+  ]) {
+    t.notOk(isLoopback(host), host)
+  }
+})
