@@ -1,5 +1,5 @@
 import type { Static } from '@sinclair/typebox'
-import { findPayments } from '../db/payments.ts'
+import { findPayments, paymentsOfOrders } from '../db/payments.ts'
 import { shardOfId } from '../engine/ids.ts'
 import type { ApplyPayment, PaymentNotice } from '../engine/payments.ts'
 import type { Payment } from '../engine/records.ts'
@@ -41,6 +41,24 @@ export function createReceive({ engine, writer, lookup, db }: Omit<Deps, 'config
     max_waiting: MAX_WAITING,
   })
 
+  const payments_of_orders = gather<string, Payment[]>({
+    run: async (order_ids) => {
+      const found = await db.use((sql) => paymentsOfOrders(sql, order_ids))
+      return order_ids.map((id) => found.filter(({ order_id }) => order_id === id))
+    },
+    max_batch: MAX_BATCH,
+    max_in_flight: 1,
+    max_waiting: MAX_WAITING,
+  })
+
+  /** What PostgreSQL knows of a transaction that another notice may have announced: it counts though its order never came. */
+  async function findTwin(notice: PaymentNotice): Promise<Payment | undefined> {
+    const { order_id, status, transaction_id } = notice
+    if (!notice.is_once || transaction_id === null) return undefined
+    const payments = await payments_of_orders.add(order_id)
+    return payments.find((one) => one.status === status && one.transaction_id === transaction_id)
+  }
+
   /** Applies a payment; an order that Redis has forgotten is loaded first, one that nobody knows parks the payment. */
   async function apply(notice: PaymentNotice): Promise<ApplyPayment> {
     const result = await engine.applyPayment(notice, false)
@@ -50,8 +68,7 @@ export function createReceive({ engine, writer, lookup, db }: Omit<Deps, 'config
   }
 
   /** A payment that was committed before, perhaps long ago. */
-  async function answerKnown(known: Payment, notice: PaymentNotice): Promise<Result | 'key_reused'> {
-    if (!isSame(known, notice)) return 'key_reused'
+  async function answerKnown(known: Payment, notice: PaymentNotice): Promise<Result> {
     const order = (await engine.readOrder(notice.order_id)) ?? (await lookup.findOrder(notice.order_id))
     return {
       outcome: 'duplicate',
@@ -62,7 +79,9 @@ export function createReceive({ engine, writer, lookup, db }: Omit<Deps, 'config
 
   return async (notice) => {
     const known = await known_payments.add(notice.idempotency_key)
-    if (known) return answerKnown(known, notice)
+    if (known) return isSame(known, notice) ? answerKnown(known, notice) : 'key_reused'
+    const twin = await findTwin(notice)
+    if (twin) return answerKnown(twin, notice)
     const result = await apply(notice)
     switch (result.status) {
       case 'key_reused':
@@ -72,8 +91,8 @@ export function createReceive({ engine, writer, lookup, db }: Omit<Deps, 'config
         throw new UnavailableError('unavailable', 'the order was lost while it was paid')
       case 'duplicate': {
         await writer.finish(shardOfId(notice.order_id), result.entry_id)
-        // Its entry may have been set aside. Of several notices of one transaction only the first is written.
-        if (!notice.is_once && !(await known_payments.add(notice.idempotency_key))) {
+        // Its entry may have been set aside.
+        if (!(await known_payments.add(notice.idempotency_key)) && !(await findTwin(notice))) {
           throw new UnavailableError('unavailable', 'the payment is not written')
         }
         const order = result.order && presentOrder(result.order)

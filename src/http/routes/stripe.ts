@@ -40,7 +40,7 @@ function readSession(event: Stripe.Event, session: Stripe.Checkout.Session, stat
 function readIntent(event: Stripe.Event, intent: Stripe.PaymentIntent, status: PaymentNotice['status']) {
   return {
     idempotency_key: event.id,
-    order_id: intent.metadata.order_id,
+    order_id: intent.metadata?.order_id,
     status,
     amount: status === 'success' ? intent.amount_received : intent.amount,
     currency: intent.currency.toUpperCase(),
