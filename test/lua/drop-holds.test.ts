@@ -66,7 +66,7 @@ t.test('more holds than one call takes are dropped all the same', async (t) => {
   const f = await openFixture(t)
   await f.load(1, MAX_STEP * 2)
   const holds = await Promise.all(Array.from({ length: MAX_STEP + 3 }, () => f.hold(1)))
-  t.equal((await f.engine.allHolds(0)).length, MAX_STEP + 3)
+  t.equal((await f.engine.allHolds(0)).holds.length, MAX_STEP + 3)
   await f.engine.dropHolds(
     0,
     holds.map((hold, at) => ({ hold, is_remembered: at % 3 === 0 })),
@@ -86,7 +86,7 @@ t.test('the holds of a shard are read with their ends, dead and paid ones too', 
   const dead = await f.deadHold(2)
   const paid = await f.hold(1)
   await f.engine.applyPayment(notice(paid.id, 'p1', 'success'), false)
-  const found = await f.engine.allHolds(0)
+  const { holds: found } = await f.engine.allHolds(0)
   const byId = (one: { id: string }, other: { id: string }) => (one.id < other.id ? -1 : 1)
   t.same(found.sort(byId), [live, dead, paid].sort(byId))
 })

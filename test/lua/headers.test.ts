@@ -13,6 +13,9 @@ const read = (path: string) => readFileSync(new URL(path, LUA_DIR), 'utf8')
 const includes = readdirSync(new URL('include/', LUA_DIR)).map((file) => file.slice(0, -'.lua'.length))
 const words = (text: string | undefined) => (text ?? '').split('|').map((word) => word.trim())
 
+/** Where the requests of place-holds are answered, in the order in which it happens. */
+const REQUEST_CODE = read('include/place.lua') + read('include/refusals.lua')
+
 /** What the comment at the top of a script says. */
 function parseHeader(source: string) {
   const end = source.indexOf('\n]]\n')
@@ -82,13 +85,13 @@ for (const name of Object.keys(SIGNATURES) as ScriptName[]) {
 
     const is_batch = name === 'place-holds'
     const all = is_batch ? [...header.statuses, ...header.request_statuses] : header.statuses
-    const code = is_batch ? `${header.code}\n${read('include/place.lua')}` : header.code
+    const code = is_batch ? `${header.code}\n${REQUEST_CODE}` : header.code
     for (const status of all) {
       t.ok(lua.slice(lua.indexOf('\n]]\n')).includes(`'${status}'`), `${status} is in the code`)
     }
     for (const status of returned(code)) t.ok(all.includes(status), `${status} is in the header`)
     for (const order of is_batch ? [header.statuses, header.request_statuses] : [all]) {
-      const found = returned(is_batch && order !== header.statuses ? read('include/place.lua') : header.code)
+      const found = returned(is_batch && order !== header.statuses ? REQUEST_CODE : header.code)
       // The last word is the success; what is answered like it may come earlier in the code.
       const ours = found.filter((status) => order.slice(0, -1).includes(status))
       t.same(

@@ -148,7 +148,7 @@ async function rebuild(f: Fixture, shard: number): Promise<void> {
     (await f.redis.xrange(f.keys.shard(shard, 'journal'), '-', '+', 'COUNT', 1))[0] ?? []
   await f.engine.journal.buryEntry(shard, entry_id, 'testing')
   await f.engine.clearShard(shard)
-  const holds = await f.engine.allHolds(shard)
+  const { holds } = await f.engine.allHolds(shard)
   await f.engine.loadHolds(shard, holds, new Map([['3:ada', 1]]))
   await f.engine.dropHolds(
     shard,
