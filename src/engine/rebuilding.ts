@@ -1,13 +1,22 @@
 import type { Redis } from 'ioredis'
-import type { Keys } from './keys.ts'
+import type { Keys, ShardKey } from './keys.ts'
 import { type Hold, parseHold, parseOrder } from './records.ts'
 import { ask } from './redis.ts'
 import type { Run } from './run.ts'
 
+const TYPES: Partial<Record<ShardKey, string>> = {
+  holds: 'hash',
+  expiry: 'zset',
+  prepaid: 'zset',
+  journal: 'stream',
+  dead: 'stream',
+}
 const SCAN_COUNT = 2_000
 const UNLINK_COUNT = 500
 /** Holds dropped, or buyers loaded, in one step. */
 const MAX_STEP = 500
+
+export type Dropped = { hold: Pick<Hold, 'id' | 'expires_at_ms'>; is_remembered: boolean }
 
 /** What only a rebuild does to a shard. All writes but the removal of single orders carry the new epoch. */
 export function createRebuilding(options: { redis: Redis; run: Run; keys: Keys }) {
@@ -60,8 +69,17 @@ export function createRebuilding(options: { redis: Redis; run: Run; keys: Keys }
       } while (cursor !== '0')
     },
 
-    /** All holds that are there, dead or alive. */
-    async allHolds(shard: number): Promise<Hold[]> {
+    /** Forgets keys of another type than the scripts give them: whatever they held is gone already. */
+    async forgetMistyped(shard: number): Promise<void> {
+      for (const [name, type] of Object.entries(TYPES)) {
+        const key = keys.shard(shard, name as ShardKey)
+        const found = await ask('type', redis.type(key))
+        if (found !== type && found !== 'none') await ask('type', redis.unlink(key))
+      }
+    },
+
+    /** All holds that are there, dead or alive, those that have no end with 0 in its place; and ends that have no hold. */
+    async allHolds(shard: number): Promise<{ holds: Hold[]; stray_ids: string[] }> {
       const [expiry, prepaid] = await Promise.all([scores(shard, 'expiry'), scores(shard, 'prepaid')])
       const holds: Hold[] = []
       let cursor = '0'
@@ -76,11 +94,32 @@ export function createRebuilding(options: { redis: Redis; run: Run; keys: Keys }
         }
         cursor = next
       } while (cursor !== '0')
-      return holds
+      const ids = new Set(holds.map(({ id }) => id))
+      const stray_ids = [...expiry.keys(), ...prepaid.keys()].filter((id) => !ids.has(id))
+      return { holds, stray_ids }
+    },
+
+    /** How many of these ids have a hold without an end, or an end without a hold, each looked at in one moment. */
+    async countBroken(shard: number, ids: string[]): Promise<number> {
+      let count = 0
+      for (const id of ids) {
+        const found = await ask(
+          'holds',
+          redis
+            .multi()
+            .hexists(keys.shard(shard, 'holds'), id)
+            .zscore(keys.shard(shard, 'expiry'), id)
+            .zscore(keys.shard(shard, 'prepaid'), id)
+            .exec(),
+        )
+        const [has_hold, expires_at, prepaid_until] = (found ?? []).map(([, reply]) => reply)
+        if ((has_hold === 1) !== ((expires_at ?? prepaid_until ?? null) !== null)) count += 1
+      }
+      return count
     },
 
     /** Takes holds out. Those with `is_remembered` answer 410 until they would have ended. */
-    async dropHolds(shard: number, holds: Array<{ hold: Hold; is_remembered: boolean }>): Promise<void> {
+    async dropHolds(shard: number, holds: Dropped[]): Promise<void> {
       for await (const page of pages(holds)) {
         const remembered = page.filter(({ is_remembered }) => is_remembered)
         await run('drop-holds', shard, {

@@ -111,10 +111,11 @@ export async function rebuildShard(sql: Sql, shard: number, engine: Engine): Pro
   await engine.forgetResults(shard, async (ids) => new Set(await knownOrderIds(sql, ids)))
   const products = await productsOfShard(sql, shard)
   const parked = await parkedPayments(sql, shard)
-  const holds = await engine.allHolds(shard)
+  const { holds, stray_ids } = await engine.allHolds(shard)
   const paid = paidFor(holds, parked)
   const { kept, dropped } = chooseSurvivors(holds, await idsOfOrders(sql, holds), paid, products, now_ms)
-  await engine.dropHolds(shard, dropped)
+  const strays = stray_ids.map((id) => ({ hold: { id, expires_at_ms: 0 }, is_remembered: false }))
+  await engine.dropHolds(shard, [...dropped, ...strays])
   const held = heldUnits(kept)
   for (const { id, terms, total, pending, sold } of products) {
     await engine.loadProduct(shard, id, terms, { total, held: held.get(id) ?? 0, pending, sold })

@@ -17,6 +17,12 @@ const RETRY_MAX_MS = 500
 /** How often Redis is asked whether it is still the same: a proxy may put another one behind a living connection. */
 const WATCH_EVERY_MS = 1_000
 
+/** What Redis can not even make sense of has to be rebuilt; any other failure is thrown again. */
+function isBroken(error: Error): true {
+  if (/BROKEN|WRONGTYPE/.test(error.message)) return true
+  throw error
+}
+
 export type Recovery = ReturnType<typeof createRecovery>
 
 /**
@@ -78,6 +84,7 @@ export function createRecovery(options: {
     const started_ms = performance.now()
     say(`shard ${shard}: rebuilding as epoch ${epoch}, because ${why}`)
     await redis.set(keys.shard(shard, 'epoch'), epoch)
+    await engine.forgetMistyped(shard)
     await finishJournal(engine, writer, shard, 0)
     const { holds, dropped, orders } = await rebuildShard(sql, shard, engineAt(shard, epoch))
     await saveShard(sql, shard, { epoch, redis_identity })
@@ -104,7 +111,7 @@ export function createRecovery(options: {
       const is_newer = last !== undefined && known.epoch > last.epoch
       const is_good = known.epoch > 0 && is_same && (doubt !== 'wrong' || is_newer)
       let { epoch } = known
-      if (!is_good || (await hasLostProducts(sql, shard, epoch))) {
+      if (!is_good || (await hasLostProducts(sql, shard, epoch).catch(isBroken))) {
         epoch = Math.max(known.epoch, found.epoch) + 1
         const why = known.epoch === 0 ? 'it is new' : is_same ? reason : 'Redis is not what it was'
         await rebuild(sql, shard, epoch, found.redis_identity, why)

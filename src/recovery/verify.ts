@@ -3,7 +3,7 @@ import { orderIdsUnpaid } from '../db/orders.ts'
 import { committedOfShard, productsOfShard } from '../db/products.ts'
 import { findShard } from '../db/shards.ts'
 import { createEngine, type Engine } from '../engine/engine.ts'
-import type { Stock } from '../engine/products.ts'
+import type { Product, Stock } from '../engine/products.ts'
 import type { Hold } from '../engine/records.ts'
 
 /** While a sale runs Redis is a moment ahead of PostgreSQL: only what still differs after this many looks counts. */
@@ -16,6 +16,11 @@ export type ShardReport = { shard: number; products: ProductReport[]; difference
 function heldOf(holds: Hold[], product_id: number): number {
   const items = holds.flatMap((hold) => hold.items).filter((item) => item.product_id === product_id)
   return items.reduce((sum, { qty }) => sum + qty, 0)
+}
+
+/** What is broken counts as missing; a Redis that does not answer is thrown again. */
+function unlessAway(error: Error): undefined {
+  if (!/BROKEN|WRONGTYPE/.test(error.message)) throw error
 }
 
 /** One look at a shard: each product's counters against PostgreSQL and against the holds and orders in Redis. */
@@ -36,8 +41,13 @@ async function look(engine: Engine, db: Db, shard: number): Promise<ShardReport>
   const committed = await db.use((sql) => committedOfShard(sql, shard))
   for (const { id } of recorded) looking.knowProduct(id, shard, null)
 
-  const found = await Promise.all(recorded.map(({ id }) => looking.readProduct(id)))
-  const holds = await looking.allHolds(shard)
+  const found: Array<Product | undefined> = []
+  // One by one: a product whose counters are broken must not hide the others.
+  for (const { id } of recorded) found.push(await looking.readProduct(id).catch(unlessAway))
+  const { holds, stray_ids } = await looking.allHolds(shard)
+  const endless_ids = holds.filter(({ expires_at_ms }) => expires_at_ms === 0).map(({ id }) => id)
+  const broken = await looking.countBroken(shard, [...stray_ids, ...endless_ids])
+  if (broken > 0) differences.push(`${broken} holds lack their record or their end`)
   const deadlines = new Set(await redis.zrange(keys.shard(shard, 'deadlines'), '0', '-1'))
   const unpaid = await db.use((sql) => orderIdsUnpaid(sql, shard))
   const products = recorded.map(({ id, total, pending, sold, terms }, at): ProductReport => {
@@ -84,10 +94,15 @@ export async function verifyShard(
   shard: number,
   wait: (ms: number) => Promise<unknown>,
 ): Promise<ShardReport & { is_clean: boolean }> {
-  let report = await look(engine, db, shard)
+  const lookOnce = () =>
+    look(engine, db, shard).catch((error: Error): ShardReport => {
+      unlessAway(error)
+      return { shard, products: [], differences: [`Redis can not be read: ${error.message}`] }
+    })
+  let report = await lookOnce()
   for (let looks = 1; looks < LOOKS && !isClean(report); looks += 1) {
     await wait(LOOK_AGAIN_MS)
-    report = await look(engine, db, shard)
+    report = await lookOnce()
   }
   return { ...report, is_clean: isClean(report) }
 }
