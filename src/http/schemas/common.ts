@@ -5,6 +5,8 @@ const CLEAN_TEXT = '^[^\\u0000-\\u001f\\u007f\\ud800-\\udfff]+$'
 const HEADER_TEXT = '^[\\x20-\\x7e]+$'
 export const MAX_LIMIT = 100
 export const DEFAULT_LIMIT = 20
+/** A cursor may carry an idempotency key of 255 characters of four bytes each, in base64. */
+const MAX_CURSOR_CHARS = 1_500
 
 export const Text = (max: number, description: string) =>
   Type.String({ minLength: 1, maxLength: max, pattern: CLEAN_TEXT, description })
@@ -39,7 +41,7 @@ export const PageQuery = Type.Object(
       default: DEFAULT_LIMIT,
       description: 'Rows of a page',
     }),
-    cursor: Type.Optional(Text(200, 'next_cursor of the page before')),
+    cursor: Type.Optional(Text(MAX_CURSOR_CHARS, 'next_cursor of the page before')),
   },
   { additionalProperties: false },
 )
