@@ -56,7 +56,7 @@ async function addDocs(app: FastifyInstance): Promise<void> {
         title: 'Holdfast',
         version: VERSION,
         description:
-          'Stock reservation for flash sales: hold, order, pay. Errors are RFC 9457 problems with a stable `code`.',
+          'Stock for flash sales: hold, order, pay. Errors are RFC 9457 problems with a stable `code`.',
         license: { name: 'MIT', identifier: 'MIT' },
       },
       components: { securitySchemes: { admin: { type: 'http', scheme: 'bearer' } } },
