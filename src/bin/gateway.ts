@@ -61,6 +61,15 @@ function readNumber(name: string, text: string | undefined): number | undefined 
   return Number(text)
 }
 
+/** Whether webhooks can be signed with it. */
+function isSecret(secret: string): boolean {
+  try {
+    return Boolean(new Webhook(secret))
+  } catch {
+    return false
+  }
+}
+
 async function call(
   url: string,
   options: RequestInit,
@@ -129,6 +138,8 @@ runCommand({ is_service: false }, async (life) => {
   const { url, secret, currency, hold } = values
   if (positionals.includes('forged') && secret === '')
     throw new StartError('forged needs a secret: pass --secret')
+  if (secret !== '' && !isSecret(secret))
+    throw new StartError('--secret must be whsec_ followed by base64, as in WEBHOOK_SECRETS')
   let surprises = 0
 
   async function send(notice: Notice): Promise<void> {

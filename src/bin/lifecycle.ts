@@ -57,10 +57,13 @@ export function runCommand(
   }
 
   const life = { onStop: (cleanup: () => Promise<void>) => cleanups.push(cleanup), stopping: stopping.signal }
-  const started: Promise<void> = start(life).then((code) => {
-    exit_code = code ?? 0
-    if (!options.is_service) void end(Promise.resolve())
-  }, fail)
+  // A tick later, so that a signal which comes while the start keeps the process busy is heard.
+  const started: Promise<void> = Promise.resolve()
+    .then(() => start(life))
+    .then((code) => {
+      exit_code = code ?? 0
+      if (!options.is_service) void end(Promise.resolve())
+    }, fail)
   for (const signal of SIGNALS) process.on(signal, () => void end(started))
   process.on('uncaughtException', (error) => {
     fail(error)
