@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs'
 import t from 'tap'
+import { REFUND_REASONS } from '../../src/engine/records.ts'
 import { build } from '../fixtures/app.ts'
 import type { OrderBody } from '../fixtures/resources.ts'
 import { unchanged } from './fixtures/everything.ts'
@@ -173,4 +175,17 @@ t.test('an order id that can be none is refused', async (t) => {
       body: { code: 'validation_failed', errors: [{ path: '/data/object/metadata/order_id' }] },
     })
   }
+})
+
+t.test('the page for shops names these events and reasons, and no others', async (t) => {
+  const page = readFileSync(new URL('../../docs/stripe.md', import.meta.url), 'utf8')
+  const named = (pattern: RegExp) => new Set([...page.matchAll(pattern)].map(([, word]) => word))
+  const types = new Set(Object.values(EVENTS).map(({ type }) => type))
+  t.same(named(/^\| `([a-z_.]+)` \|/gm), types)
+  const reasons = [...named(/due for refund \(`([a-z_]+)`\)/g)]
+  t.ok(reasons.length > 0)
+  t.same(
+    reasons.filter((reason) => !REFUND_REASONS.some((one) => one === reason)),
+    [],
+  )
 })
