@@ -17,11 +17,18 @@ import { createStockStream } from '../stock-stream.ts'
 /** A cart of ten such products still has an amount below 2^53; PostgreSQL checks the same. */
 const MAX_PRODUCT_AMOUNT = 900_719_925_474_099
 
+/** A moment in ms, or NaN where there is none: JavaScript takes the 31st of February for the 3rd of March. */
+function parseMoment(text: string): number {
+  const [year = 0, month = 0, day = 0] = text.slice(0, 10).split('-').map(Number)
+  const is_day = new Date(Date.UTC(year, month - 1, day)).getUTCDate() === day
+  return is_day ? Date.parse(text) : Number.NaN
+}
+
 /** The terms in a body, or what is wrong with them. */
 function readTerms(body: Static<typeof CreateProductBody>): Terms | { path: string; message: string } {
   const times = { starts_at: body.starts_at ?? null, ends_at: body.ends_at ?? null }
   const [starts_at_ms, ends_at_ms] = [times.starts_at, times.ends_at].map((time) =>
-    time === null ? null : Date.parse(time),
+    time === null ? null : parseMoment(time),
   ) as [number | null, number | null]
   if (Number.isNaN(starts_at_ms)) return { path: '/starts_at', message: 'is not a moment' }
   if (Number.isNaN(ends_at_ms)) return { path: '/ends_at', message: 'is not a moment' }
