@@ -46,6 +46,16 @@ t.test('it is not ready while the fence is closed, and opens it by itself', asyn
   t.match(await app.hold(id), { status: 'active' })
 })
 
+t.test('the numbers of the service are there for Prometheus', async (t) => {
+  const metrics = async () => (await send(app.origin, { method: 'GET', path: '/metrics' })).text
+  t.match(await metrics(), /^holdfast_fence_open\{shard="0"\} 1$/m)
+  t.match(await metrics(), /^holdfast_journal_entries\{shard="0"\} 0$/m)
+  const created = await app.engine.createOrder((await app.hold(await app.product(1))).hold_id.slice(4), null)
+  t.match(await metrics(), /^holdfast_journal_entries\{shard="0"\} 1$/m, 'what PostgreSQL does not have')
+  if (created.status === 'created') await app.service.writer.commit(created.entry)
+  await until('the commit', async () => /^holdfast_journal_entries\{shard="0"\} 0$/m.test(await metrics()))
+})
+
 t.test('the OpenAPI document names every route with its replies', async (t) => {
   const { body, headers } = await send(app.origin, { method: 'GET', path: '/openapi.json' })
   t.match(headers['content-type'], /^application\/json/)
