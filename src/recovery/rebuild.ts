@@ -11,14 +11,15 @@ const IDS_PAGE = 5_000
 export type Rebuilt = { holds: number; dropped: number; orders: number }
 type Survivors = { kept: Hold[]; dropped: Array<{ hold: Hold; is_remembered: boolean }> }
 
-/** Ids of holds that a parked success pays for in full: they do not expire. */
+/** Ids of holds that a parked success paid for in full while they lived: they do not expire. One without an end is given the benefit. */
 function paidFor(holds: Hold[], parked: Payment[]): Set<string> {
   const by_id = new Map(holds.map((hold) => [hold.id, hold]))
-  const paying = parked.filter(({ order_id, status, amount, currency }) => {
+  const paying = parked.filter(({ order_id, status, amount, currency, created_at_ms }) => {
     const hold = by_id.get(order_id)
     return (
       hold !== undefined &&
       status === 'success' &&
+      (hold.expires_at_ms === 0 || created_at_ms < hold.expires_at_ms) &&
       (amount ?? hold.amount) === hold.amount &&
       (currency ?? hold.currency) === hold.currency
     )
