@@ -26,6 +26,19 @@ export async function saveShard(
   })
 }
 
+/**
+ * The epochs of these shards. No rebuild of them begins before the transaction that asks has ended, so what it writes is
+ * there for a later rebuild to read.
+ */
+export async function lockEpochs(sql: Sql, shards: number[]): Promise<Map<number, number>> {
+  const { rows } = await sql.query<{ shard: number; epoch: number }>({
+    name: 'lock-epochs',
+    text: 'select shard, epoch from shards where shard = any($1::int[]) order by shard for share',
+    values: [shards],
+  })
+  return new Map(rows.map(({ shard, epoch }) => [shard, epoch]))
+}
+
 /** The highest shard that a product lives in. */
 export async function highestShard(sql: Sql): Promise<number> {
   const { rows } = await sql.query<{ shard: number | null }>('select max(shard) as shard from products')

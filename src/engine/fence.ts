@@ -17,6 +17,7 @@ const DOUBTS: Doubt[] = ['connection', 'state', 'wrong']
  */
 export function createFence(on_close: OnClose) {
   const epochs = new Map<number, number>()
+  const last_epochs = new Map<number, number>()
   const doubts = new Map<number, Doubt>()
   const closed = new Map<number, { reason: string; since_ms: number }>()
   return {
@@ -33,6 +34,7 @@ export function createFence(on_close: OnClose) {
     },
     open(shard: number, epoch: number): void {
       epochs.set(shard, epoch)
+      last_epochs.set(shard, epoch)
       closed.delete(shard)
       doubts.delete(shard)
     },
@@ -45,6 +47,8 @@ export function createFence(on_close: OnClose) {
       on_close(shard, reason, doubt)
     },
     isOpen: (shard: number) => epochs.has(shard),
+    /** The epoch in which a shard was last open. */
+    lastEpoch: (shard: number) => last_epochs.get(shard),
     /** The gravest doubt since the shard was last open. */
     doubt: (shard: number): Doubt => doubts.get(shard) ?? 'state',
     /** Why a shard is closed, and since when. */

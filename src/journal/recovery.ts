@@ -24,11 +24,12 @@ export async function finishJournal(
   writer: Writer,
   shard: number,
   min_age_ms = MIN_AGE_MS,
+  epoch = engine.fence.lastEpoch(shard),
 ): Promise<number> {
   let finished = 0
   for (;;) {
     const entries = await engine.journal.oldEntries(shard, min_age_ms, MAX_ENTRIES)
-    const answers = await Promise.allSettled(entries.map((entry) => writer.commit(entry)))
+    const answers = await Promise.allSettled(entries.map((entry) => writer.commit(entry, epoch)))
     const committed = answers.filter(({ status }) => status === 'fulfilled').length
     finished += committed
     await writer.drained()

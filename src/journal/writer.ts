@@ -1,7 +1,8 @@
 import { type Db, isOwnFault, type Sql } from '../db/client.ts'
-import { upsertOrders } from '../db/orders.ts'
+import { findOrders, upsertOrders } from '../db/orders.ts'
 import { upsertPayments } from '../db/payments.ts'
 import { lockProducts, recordAdjustments } from '../db/products.ts'
+import { lockEpochs } from '../db/shards.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Entry, Order, Payment } from '../engine/records.ts'
 import { UnavailableError } from '../errors.ts'
@@ -21,6 +22,29 @@ const MAX_TRIES = 5
 /** `refused`: PostgreSQL's floor would not take the order, so it was undone. */
 export type Committed = 'committed' | 'refused'
 export type Writer = ReturnType<typeof createWriter>
+
+/** An entry, and the epoch in which this process believed when it had it. */
+type Believed = { entry: Entry; epoch: number | undefined }
+
+/** An entry's shard was rebuilt since: Redis may have lost the entry, and what it changed counts nowhere. */
+class LateError extends Error {
+  /** Of the class of errors that blame the data. */
+  readonly code = 'P0001'
+  readonly epoch: number
+  constructor(epoch: number) {
+    super('the shard was rebuilt before this was written')
+    this.epoch = epoch
+  }
+}
+
+async function refuseLate(sql: Sql, batch: Believed[]): Promise<void> {
+  const shards = [...new Set(batch.map(({ entry }) => entry.shard))]
+  const epochs = await lockEpochs(sql, shards)
+  for (const { entry, epoch } of batch) {
+    const known = epochs.get(entry.shard)
+    if (epoch !== undefined && known !== undefined && known > epoch) throw new LateError(known)
+  }
+}
 
 /** Of several versions of one order in a batch only the latest is written: one statement can not change a row twice. */
 function latestOrders(entries: Entry[]): Order[] {
@@ -95,12 +119,33 @@ export function createWriter(options: { db: Db; engine: Engine; on_alarm: (messa
     dropping = Promise.allSettled([dropping, ...drops])
   }
 
-  async function commitOne(entry: Entry): Promise<Committed | Error> {
+  const writeBatch = (batch: Believed[]) =>
+    db.transaction(async (sql) => {
+      await refuseLate(sql, batch)
+      await write(
+        sql,
+        batch.map(({ entry }) => entry),
+      )
+    })
+
+  /** A late entry that is still in the journal counts all the same; one that is gone was written already, or is lost. */
+  async function commitLate(entry: Entry, late: LateError): Promise<Committed | Error> {
+    const is_kept = (await engine.journal.readEntry(entry.shard, entry.entry_id)) !== undefined
+    if (is_kept) return commitOne({ entry, epoch: late.epoch })
+    const { order } = entry
+    const [known] = order ? await db.use((sql) => findOrders(sql, [order.id])) : []
+    const is_written = order && known && known.version >= order.version
+    return is_written ? 'committed' : new UnavailableError('recovering', late.message)
+  }
+
+  async function commitOne(believed: Believed): Promise<Committed | Error> {
+    const { entry } = believed
     try {
-      await db.transaction((sql) => write(sql, [entry]))
+      await writeBatch([believed])
       drop([entry])
       return 'committed'
     } catch (error) {
+      if (error instanceof LateError) return commitLate(entry, error)
       if (!isFloor(error) || !entry.order) return error as Error
       const payments = entry.payments.map(refundDue)
       await db.transaction((sql) => write(sql, [{ ...entry, order: null, payments }]))
@@ -111,32 +156,32 @@ export function createWriter(options: { db: Db; engine: Engine; on_alarm: (messa
     }
   }
 
-  async function commitBatch(entries: Entry[]): Promise<Array<Committed | Error>> {
+  async function commitBatch(batch: Believed[]): Promise<Array<Committed | Error>> {
     try {
-      await db.transaction((sql) => write(sql, entries))
-      drop(entries)
-      return entries.map(() => 'committed')
+      await writeBatch(batch)
+      drop(batch.map(({ entry }) => entry))
+      return batch.map(() => 'committed')
     } catch (error) {
       if (!isOwnFault(error)) throw error
       // One of them is at fault: each goes on its own, so that it fails none of its neighbours.
       const answers: Array<Committed | Error> = []
-      for (const entry of entries) {
-        const answer = await commitOne(entry).catch((error: Error) => error)
-        if (isOwnFault(answer)) await noteRefusal(entry, answer as Error).catch(() => {})
+      for (const believed of batch) {
+        const answer = await commitOne(believed).catch((error: Error) => error)
+        if (isOwnFault(answer)) await noteRefusal(believed.entry, answer as Error).catch(() => {})
         answers.push(answer)
       }
       return answers
     }
   }
 
-  const gathered = gather<Entry, Committed>({
+  const gathered = gather<Believed, Committed>({
     run: commitBatch,
     max_batch: MAX_BATCH,
     max_in_flight: MAX_IN_FLIGHT,
     max_waiting: MAX_WAITING,
   })
 
-  async function commit(entry: Entry): Promise<Committed> {
+  async function commit(entry: Entry, epoch = engine.fence.lastEpoch(entry.shard)): Promise<Committed> {
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(
@@ -145,7 +190,7 @@ export function createWriter(options: { db: Db; engine: Engine; on_alarm: (messa
       )
     })
     try {
-      return await Promise.race([gathered.add(entry), late])
+      return await Promise.race([gathered.add({ entry, epoch }), late])
     } catch (error) {
       if (error instanceof UnavailableError) throw error
       throw new UnavailableError('unavailable', `PostgreSQL: ${(error as Error).message}`, { cause: error })
@@ -155,7 +200,10 @@ export function createWriter(options: { db: Db; engine: Engine; on_alarm: (messa
   }
 
   return {
-    /** Resolves once PostgreSQL has committed the entry. Rejects with UnavailableError; the entry then stays in the journal. */
+    /**
+     * Resolves once PostgreSQL has committed the entry. Rejects with UnavailableError; the entry then stays in the journal.
+     * One whose shard was rebuilt after `epoch`, so that Redis may have lost it, is committed only if the journal has it still.
+     */
     commit,
 
     /** The same for an entry that an earlier request left behind; '' and entries that are gone are committed already. */

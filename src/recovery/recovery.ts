@@ -83,9 +83,12 @@ export function createRecovery(options: {
   ): Promise<void> {
     const started_ms = performance.now()
     say(`shard ${shard}: rebuilding as epoch ${epoch}, because ${why}`)
+    // First of all, so that nobody commits any more what this rebuild would not see. No Redis has an empty identity:
+    // should this process die, the next one begins again.
+    await saveShard(sql, shard, { epoch, redis_identity: '' })
     await redis.set(keys.shard(shard, 'epoch'), epoch)
     await engine.forgetMistyped(shard)
-    await finishJournal(engine, writer, shard, 0)
+    await finishJournal(engine, writer, shard, 0, epoch)
     const { holds, dropped, orders } = await rebuildShard(sql, shard, engineAt(shard, epoch))
     await saveShard(sql, shard, { epoch, redis_identity })
     const took_ms = Math.round(performance.now() - started_ms)
