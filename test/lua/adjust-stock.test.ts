@@ -60,15 +60,20 @@ t.test('units in use are not taken out, and a refusal leaves the key free', asyn
   await f.equation('at the end')
 })
 
-t.test('units of dead holds can be taken out, without any sweeper', async (t) => {
-  const f = await openFixture(t)
-  await f.load(1, 10)
-  await f.hold(1)
-  await f.deadHold(9)
-  t.match(await f.engine.adjustStock(1, -9, 'k', null), { status: 'adjusted' })
-  t.match(await f.stock(), { total: 1, held: 1, available: 0 })
-  await f.equation('after it')
-})
+t.test(
+  'units of dead holds can be taken out, without any sweeper, and only where it needs them',
+  async (t) => {
+    const f = await openFixture(t)
+    await f.load(1, 12, { max_per_customer: 12 })
+    await f.hold(1, { customer_id: 'ada' })
+    await f.deadHold(9, 'ada')
+    t.match(await f.engine.adjustStock(1, -2, 'free', null), { status: 'adjusted' })
+    t.match(await f.stock(), { total: 10, held: 10, available: 0 }, 'the dead hold was left alone')
+    t.match(await f.engine.adjustStock(1, -9, 'k', null), { status: 'adjusted' })
+    t.match(await f.stock(), { total: 1, held: 1, available: 0 })
+    await f.equation('after it')
+  },
+)
 
 t.test(
   'behind more dead holds than a step takes back an adjustment is asked again, not refused',

@@ -27,9 +27,12 @@ t.test(
     ]
     await f.engine.releaseHold(released.id)
     await f.engine.applyPayment(notice(order.id, 'p1', 'success'), false)
+    await f.engine.applyPayment(notice((await f.hold(1)).id, 'p2', 'success'), false)
     for (const id of [other.id, hold.id, released.id, `AAAAAAAAAAAAAAAA${hold.id.slice(16)}`]) {
-      const again = await unchanged(t, f, () => f.engine.applyPayment(notice(id, 'p1', 'success'), true))
-      t.same(again, { status: 'key_reused' })
+      for (const key of ['p1', 'p2']) {
+        const again = await unchanged(t, f, () => f.engine.applyPayment(notice(id, key, 'success'), true))
+        t.same(again, { status: 'key_reused' }, key)
+      }
     }
   },
 )

@@ -211,6 +211,25 @@ t.test('payments that came before their order are applied in their order of arri
   await f.equation('at the end')
 })
 
+t.test('a failure that came before the order ends it at once, and its customer may buy again', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 2, { max_per_customer: 2 })
+  const { id } = await f.hold(2, { customer_id: 'ada' })
+  await f.engine.applyPayment(notice(id, 'p1', 'failed'), false)
+  t.match(await f.engine.createOrder(id, null), {
+    status: 'created',
+    order: {
+      version: 1,
+      payment_status: 'failed',
+      order_status: 'cancelled',
+      cancel_reason: 'payment_failed',
+    },
+  })
+  t.same(await f.engine.expireOrders(0), [])
+  await f.equation('after the order')
+  await f.hold(2, { customer_id: 'ada' })
+})
+
 t.test('a paid hold becomes a paid order after its end', async (t) => {
   const f = await openFixture(t)
   await f.load(1, 1)

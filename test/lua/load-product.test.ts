@@ -35,6 +35,28 @@ t.test('a product that is new to the shard comes with its counters and its terms
   await f.equation('after it')
 })
 
+t.test('a product may come with held units, and with none that are free', async (t) => {
+  const f = await openFixture(t)
+  const loading = (product_id: number, total: number) =>
+    f.engine.loadProduct(0, product_id, TERMS, { total, held: 3, pending: 5, sold: 20 })
+  await loading(1, 100)
+  t.same(await f.stock(1), { total: 100, available: 72, held: 3, pending: 5, sold: 20 })
+  await loading(2, 28)
+  t.same(await f.stock(2), { total: 28, available: 0, held: 3, pending: 5, sold: 20 })
+  await unchanged(t, f, () => t.rejects(loading(3, 27), { code: 'unavailable' }))
+})
+
+t.test('a load says whether the product was known', async (t) => {
+  const f = await openFixture(t)
+  const load = () =>
+    f.run('load-product', 0, {
+      args: { product: 1, total: 1, held: 0, pending: 0, sold: 0 },
+      rest: ['name', 'Shoe', 'unit_amount', 1, 'currency', 'USD'],
+    })
+  t.same(await load(), ['loaded'])
+  t.same(await load(), ['updated'])
+})
+
 t.test('new terms leave the counters of a known product alone, and a term can be taken away', async (t) => {
   const f = await openFixture(t)
   await f.load(1, 10, { max_per_hold: 2, hold_ttl_ms: 5000, starts_at_ms: 1 })

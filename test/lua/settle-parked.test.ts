@@ -36,23 +36,27 @@ t.test(
     const f = await openFixture(t)
     await f.load(1, 10)
     const success = await park(f, 'p1')
-    await park(f, 'p2', 'failed')
+    const failure = await park(f, 'p2', 'failed')
     const { value } = (await f.dump())[`{0}:parked_payments:${success}`] ?? { value: {} }
     const came_ms = Number(JSON.parse((value as Record<string, string>).p1 ?? '{}').created_at_ms)
-    const early = f.open({ change: clockAt(came_ms + WAIT_MS - 1) })
-    t.same(await unchanged(t, f, () => early.settleParked(0)), [])
+    await f.redis.zadd(f.keys.shard(0, 'parked'), 'XX', came_ms + 2 * WAIT_MS, failure)
+    const at = (moment_ms: number) => f.open({ change: clockAt(moment_ms) })
+    const early = await unchanged(t, f, () => at(came_ms + WAIT_MS - 1).settleParked(0))
+    t.same(early, [])
     t.same(await settle(f, success), ['not_due'])
-    const due = f.open({ change: clockAt(came_ms + WAIT_MS + LONG_MS) })
-    const entries = await due.settleParked(0)
+    const entries = await at(came_ms + WAIT_MS).settleParked(0)
     t.match(entries, [
       {
         order: null,
         payments: [{ outcome: 'refund_due', first_outcome: 'parked', reason: 'order_never_came' }],
       },
+    ])
+    t.same(await f.engine.journal.readEntry(0, entries[0]?.entry_id ?? ''), entries[0])
+    const others = await at(came_ms + 2 * WAIT_MS).settleParked(0)
+    t.match(others, [
       { order: null, payments: [{ outcome: 'ignored', first_outcome: 'parked', reason: null }] },
     ])
-    for (const entry of entries) t.same(await f.engine.journal.readEntry(0, entry.entry_id), entry)
-    t.same(await unchanged(t, f, () => due.settleParked(0)), [])
+    t.same(await unchanged(t, f, () => at(came_ms + 3 * WAIT_MS).settleParked(0)), [])
     t.same((await f.dump())['{0}:parked'], undefined)
     await f.equation('at the end')
   },
