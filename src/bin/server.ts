@@ -9,6 +9,7 @@ import { openMigrated, openOn } from './open.ts'
 
 /** Requests in flight get this long; every one of them is bounded to less. */
 const DRAIN_LIMIT_MS = 3_500
+const CLOSE_IDLE_EVERY_MS = 50
 
 runCommand({ is_service: true }, async (life) => {
   const config = readConfig(process.env)
@@ -23,7 +24,10 @@ runCommand({ is_service: true }, async (life) => {
 
   const app = await buildApp({ config, ...service, isDraining: () => life.stopping.aborted })
   life.onStop(async () => {
+    // A connection that was busy when the server closed is not closed by itself once it is idle.
+    const closing_idle = setInterval(() => app.server.closeIdleConnections(), CLOSE_IDLE_EVERY_MS)
     await Promise.race([app.close(), setTimeout(DRAIN_LIMIT_MS)])
+    clearInterval(closing_idle)
     app.server.closeAllConnections()
   })
   life.stopping.throwIfAborted()

@@ -14,6 +14,7 @@ import { rebuildShard } from './rebuild.ts'
 const SHARD_LOCK = 4_863_200_000
 const RETRY_MIN_MS = 50
 const RETRY_MAX_MS = 500
+const START_TRIES = 5
 /** How often Redis is asked whether it is still the same: a proxy may put another one behind a living connection. */
 const WATCH_EVERY_MS = 1_000
 
@@ -154,6 +155,18 @@ export function createRecovery(options: {
     opening.delete(shard)
   }
 
+  /** A busy machine may be late once; whatever fails several times stands in the way of the start. */
+  async function openAtStart(shard: number): Promise<void> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await open(shard, 'Redis has another epoch or none')
+      } catch (error) {
+        if (tries === START_TRIES || stopped.signal.aborted) throw error
+        await setTimeout(RETRY_MAX_MS, undefined, { signal: stopped.signal }).catch(() => {})
+      }
+    }
+  }
+
   function closeAll(reason: string, doubt: Doubt): void {
     for (let shard = 0; shard < shards; shard += 1) fence.close(shard, reason, doubt)
   }
@@ -189,7 +202,7 @@ export function createRecovery(options: {
           `products live in ${highest + 1} shards: set STOCK_SHARDS to ${highest + 1} at least`,
         )
       }
-      for (let shard = 0; shard < shards; shard += 1) await open(shard, 'Redis has another epoch or none')
+      for (let shard = 0; shard < shards; shard += 1) await openAtStart(shard)
       redis.on('close', onLost)
       watching = watch()
     },
