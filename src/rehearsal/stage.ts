@@ -83,8 +83,10 @@ export async function openStage(options: { stopping: AbortSignal }) {
       }
       api = spawn(process.execPath, ['--import', 'tsx', SERVER], {
         env: { ...env, ...own, npm_lifecycle_event: '' },
-        stdio: 'ignore',
+        stdio: ['ignore', 'ignore', 'pipe'],
       })
+      // What it says when it can not start; a rehearsal that waits in vain would else not tell why.
+      api.stderr?.on('data', (text) => process.stderr.write(text))
     }
 
     /** Injects a fault and lifts it again. */
