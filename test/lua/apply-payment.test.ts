@@ -239,3 +239,29 @@ t.test(
     }
   },
 )
+
+t.test(
+  'one transaction that failed and then succeeded is two things, and one without a name is none',
+  async (t) => {
+    const f = await openFixture(t)
+    await f.load(1, 10)
+    const { id } = await f.hold(1)
+    const send = (key: string, status: 'success' | 'failed', transaction_id: string | null) =>
+      f.engine.applyPayment(notice(id, key, status, { transaction_id, is_once: true }), false)
+    t.match(await send('p1', 'failed', 'tx'), { status: 'parked' })
+    t.match(await send('p2', 'failed', 'tx'), { status: 'duplicate' })
+    t.match(await send('p3', 'success', 'tx'), { status: 'parked' })
+    t.match(await send('p4', 'success', 'tx2'), { status: 'parked' })
+    t.match(await send('p5', 'success', null), { status: 'parked' })
+    t.match(await send('p6', 'success', null), { status: 'parked' })
+    await f.engine.createOrder(id, null)
+    t.match(await f.outcomes(), {
+      p1: { outcome: 'applied' },
+      p3: { outcome: 'applied' },
+      p4: { outcome: 'refund_due' },
+      p5: { outcome: 'refund_due' },
+      p6: { outcome: 'refund_due' },
+    })
+    await f.equation('at the end')
+  },
+)

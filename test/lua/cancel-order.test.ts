@@ -74,6 +74,20 @@ t.test(
   },
 )
 
+t.test('an order that is final is forgotten after some days, a pending one never', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  const ttl_ms = (id: string) => f.redis.pttl(f.keys.id(0, 'order', id))
+  const [cancelled, paid] = [await f.order(1), await f.order(1)]
+  t.same([await ttl_ms(cancelled.id), await ttl_ms(paid.id)], [-1, -1])
+  await f.engine.cancelOrder(cancelled.id)
+  await f.engine.applyPayment(notice(paid.id, 'p1', 'success'), false)
+  for (const { id } of [cancelled, paid]) {
+    const days = (await ttl_ms(id)) / (24 * 3600 * 1000)
+    t.ok(days > 2 && days <= 3, `${days} days`)
+  }
+})
+
 t.test('an order past its pay_by that nothing swept can still be cancelled, once', async (t) => {
   const f = await openFixture(t)
   await f.load(1, 10)

@@ -190,6 +190,39 @@ t.test('a cart is granted whole or not at all', async (t) => {
   await f.equation('after the cart')
 })
 
+t.test(
+  'a customer has no more than the limit in holds and orders, and no refusal forgets a unit',
+  async (t) => {
+    const f = await openFixture(t)
+    await f.load(1, 20, { max_per_customer: 5, max_per_hold: 2 })
+    await f.load(2, 20)
+    const own = { customer_id: 'ada' }
+    const refused = async (qty: number, limit: number) => {
+      const answer = await unchanged(t, f, () => f.place(qty, own))
+      t.same(answer, { status: 'limit_exceeded', product_id: 1, limit })
+    }
+    const first = await f.hold(2, own)
+    await refused(3, 2)
+    const order = await f.order(2, own)
+    await refused(2, 5)
+    await refused(2, 5)
+    await f.engine.applyPayment(notice(order.id, 'p1', 'success'), false)
+    await refused(2, 5)
+    await f.engine.releaseHold(first.id)
+    await f.hold(2, own)
+    await f.hold(1, own)
+    await refused(1, 5)
+    await f.equation('at the limit')
+
+    const buyers = () => f.redis.hgetall(f.keys.shard(0, 'buyers'))
+    t.same(await buyers(), { '1:ada': '5' })
+    const free = await f.order([[2, 9]], own)
+    await f.engine.applyPayment(notice(free.id, 'p2', 'failed'), false)
+    await f.engine.applyPayment(notice(free.id, 'p3', 'success'), false)
+    t.same(await buyers(), { '1:ada': '5' }, 'nobody is counted where there is no limit')
+  },
+)
+
 t.test('missing stock is told apart: too many asked for, all held by others, or sold out', async (t) => {
   const f = await openFixture(t, { hold_ttl_ms: 60_000 })
   await f.load(1, 2)

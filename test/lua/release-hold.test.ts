@@ -121,6 +121,27 @@ t.test(
   },
 )
 
+t.test('units that the counters do not have are never given back: that is an alarm', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  const { id } = await f.hold(2)
+  const order = await f.order(3)
+  await f.deadHold(1)
+  await f.redis.hset(f.keys.shard(0, 'products'), { '1:available': 9, '1:held': 0, '1:pending': 1 })
+  for (const step of [
+    () => f.engine.releaseHold(id),
+    () => f.engine.createOrder(id, null),
+    () => f.engine.expireHolds(0),
+    () => f.engine.cancelOrder(order.id),
+    () => f.engine.applyPayment(notice(order.id, 'p1', 'success'), false),
+    () => f.engine.applyPayment(notice(order.id, 'p2', 'failed'), false),
+  ] as Array<() => Promise<unknown>>) {
+    f.alarms.length = 0
+    await unchanged(t, f, () => t.rejects(step(), { code: 'unavailable' }))
+    t.match(f.alarms, [/BROKEN product 1 has fewer than \d units/])
+  }
+})
+
 const releasing = async (f: Fixture, change?: Change) => {
   await f.load(1, 100)
   await f.hold(60)
