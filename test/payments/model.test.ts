@@ -13,7 +13,7 @@ const { MODEL_RUNS, MODEL_SEED } = process.env
 const RUNS = Number(MODEL_RUNS || 2_000)
 const SEED = Number(MODEL_SEED || Date.now() % 1_000_000)
 /** On a slow machine fewer are played, unless a number was asked for. */
-const LIMIT_MS = MODEL_RUNS ? Number.POSITIVE_INFINITY : 40_000
+const LIMIT_MS = MODEL_RUNS ? Number.POSITIVE_INFINITY : 30_000
 /** Sequences on their way at once, each in a shard of its own, with its own clock. */
 const LANES = 24
 
