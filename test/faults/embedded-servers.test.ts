@@ -16,7 +16,7 @@ import {
   serverPids,
   stillRunning,
   useDatabase,
-} from './fixtures/program.ts'
+} from '../embedded/fixtures/program.ts'
 
 const options = { say: () => undefined, is_throw_away: true }
 
