@@ -9,7 +9,7 @@
   KEYS[6] order...   hash    one an id
   ARGV[1] epoch
   ARGV[2] ids...  of unpaid orders; those whose pay_by has not come are left alone
-  Returns { status }, or { 'done', { journal entry, order as JSON } an expired order }
+  Returns { status }, or { 'done', how many of the ids have no order, { journal entry, order as JSON } an expired order }
   Status, first match wins: fenced | done
   Journal: the order
 ]]
@@ -25,11 +25,13 @@ if fenced(keys.epoch, epoch) then
   return { 'fenced' }
 end
 local now = clock_ms()
-local due, seen = {}, {}
+local due, seen, lost = {}, {}, 0
 for i = 0, #ARGV - FIRST_ID do
   local order_key, id = KEYS[FIRST_ORDER_KEY + i], ARGV[FIRST_ID + i]
   local order = find_order(order_key)
-  if order and not seen[id] and is_pending(order) and now >= tonumber(order.pay_by_ms) then
+  if not order then
+    lost = lost + 1
+  elseif not seen[id] and is_pending(order) and now >= tonumber(order.pay_by_ms) then
     give_back(keys, parse_items(order.items), order.customer, 'pending')
     order.payment_status, order.order_status, order.cancel_reason = 'failed', 'cancelled', 'payment_timeout'
     seen[id] = true
@@ -37,7 +39,7 @@ for i = 0, #ARGV - FIRST_ID do
   end
 end
 
-local replies = { 'done' }
+local replies = { 'done', lost }
 for _, one in ipairs(due) do
   keys.order = one.key
   local entry, json = save_order(keys, one.id, one.order, '')

@@ -7,6 +7,10 @@ const CONNECT_TIMEOUT_MS = 900
 const LOCK_TIMEOUT_MS = 700
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000
 const MAX_CONNECTIONS = 8
+/** Whoever waits for a lock asks again after this: a holder that died with its machine is noticed only by silence. */
+const ADVISORY_LOCK_WAIT_MS = 15_000
+/** A rebuild reads whole tables; one statement that takes longer than this comes from a server that stands still. */
+const LOCKED_QUERY_TIMEOUT_MS = 30_000
 const MAX_TRIES = 3
 /** Serialization failure, deadlock: nothing was done, the same again may succeed. */
 const RETRY_CODES = ['40001', '40P01']
@@ -85,13 +89,19 @@ export function openDb(database_url: string) {
     use: <Result>(work: (sql: Sql) => Promise<Result>) => bounded(work, false),
     /** The same in one transaction, tried again after a serialization failure or a deadlock. */
     transaction: <Result>(work: (sql: Sql) => Promise<Result>) => bounded(work, true),
-    /** Runs `work` under an advisory lock, on a connection of its own that may wait and work for as long as it takes. */
+    /**
+     * Runs `work` under an advisory lock, on a connection of its own. Each of its statements may take half a minute.
+     * Rejects where the lock does not come free in a quarter of one: then it is to be tried again.
+     */
     async locked<Result>(lock: number, work: (sql: Sql) => Promise<Result>): Promise<Result> {
       const client = new pg.Client({
         connectionString: database_url,
         connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
         application_name: 'holdfast lock',
         keepAlive: true,
+        lock_timeout: ADVISORY_LOCK_WAIT_MS,
+        statement_timeout: LOCKED_QUERY_TIMEOUT_MS,
+        query_timeout: LOCKED_QUERY_TIMEOUT_MS,
       })
       client.on('error', () => {})
       try {

@@ -33,7 +33,7 @@ export type Replies = {
         reason: string,
       ]
   'expire-holds': ['fenced'] | ['done', count: number, late_ms: number, prepaid_ids: string[]]
-  'expire-orders': ['fenced'] | ['done', ...Array<[entry_id: string, order: string]>]
+  'expire-orders': ['fenced'] | ['done', lost: number, ...Array<[entry_id: string, order: string]>]
   'settle-parked': ['fenced' | 'not_due' | 'postponed'] | ['settled', entry_id: string, payments: string]
   'adjust-stock':
     | ['fenced' | 'key_reused' | 'not_found' | 'backlog']

@@ -44,7 +44,7 @@ export function createEngine(options: EngineOptions) {
   let longest_hold_ttl_ms = hold_ttl_ms
 
   const shardOfProduct = (product_id: number) => shard_by_product.get(product_id) ?? product_id % shards
-  const products = createProducts({ run, keys, shards, shardOfProduct })
+  const products = createProducts({ run, keys, fence, shards, shardOfProduct })
   return {
     shards,
     hold_ttl_ms,
@@ -54,12 +54,12 @@ export function createEngine(options: EngineOptions) {
     redis,
     fence,
     shardOfProduct,
-    ...createHolds({ run, keys, shards, shardOfProduct, hold_ttl_ms }),
-    ...createOrders({ redis, run, keys, order_ttl_ms }),
-    ...createPayments({ redis, run, keys, longestHoldTtlMs: () => longest_hold_ttl_ms }),
+    ...createHolds({ run, keys, fence, shards, shardOfProduct, hold_ttl_ms }),
+    ...createOrders({ redis, run, keys, fence, order_ttl_ms }),
+    ...createPayments({ redis, run, keys, fence, longestHoldTtlMs: () => longest_hold_ttl_ms }),
     ...products,
     ...createRebuilding({ redis, run, keys }),
-    journal: createJournal({ redis, run, keys }),
+    journal: createJournal({ redis, run, keys, fence }),
 
     /** Tells in which shard a product lives and how long its holds last, before it is used. */
     knowProduct(product_id: number, shard: number, product_hold_ttl_ms: number | null): void {

@@ -1,9 +1,18 @@
 import { UnavailableError } from '../errors.ts'
 import { gather } from '../gather.ts'
 import type { PlaceReply } from './commands.ts'
+import type { Fence } from './fence.ts'
 import { randomPart, shardOfId, shardText } from './ids.ts'
 import type { Keys } from './keys.ts'
-import { type Entry, type Hold, type Order, parseHold, parseOrder, parsePayments } from './records.ts'
+import {
+  type Entry,
+  type Hold,
+  makeEntry,
+  type Order,
+  parseHold,
+  parseOrder,
+  parsePayments,
+} from './records.ts'
 import type { Run } from './run.ts'
 
 /** A place-holds call of this size takes Redis about a millisecond. */
@@ -92,11 +101,12 @@ function mergeItems(items: HoldRequest['items']): HoldRequest['items'] {
 export function createHolds(options: {
   run: Run
   keys: Keys
+  fence: Fence
   shards: number
   shardOfProduct: (product_id: number) => number
   hold_ttl_ms: number
 }) {
-  const { run, keys, shards, shardOfProduct, hold_ttl_ms } = options
+  const { run, keys, fence, shards, shardOfProduct, hold_ttl_ms } = options
 
   async function placeBatch(shard: number, requests: HoldRequest[]): Promise<PlaceReply[]> {
     const idem_keys: string[] = []
@@ -157,12 +167,14 @@ export function createHolds(options: {
       | { status: 'already_used' | Exclude<HoldGone, 'released'> }
     > {
       const shard = shardOfId(id)
+      const epoch = fence.epoch(shard)
       const reply = await run('release-hold', shard, { args: { id }, id })
       switch (reply[0]) {
         case 'released': {
+          const entry_id = reply[1]
           const payments = parsePayments(reply[2])
-          const entry = { shard, entry_id: reply[1], order: null, payments, adjustment: null }
-          return { status: 'released', entry: reply[1] === '' ? null : entry }
+          const entry = entry_id === '' ? null : makeEntry({ shard, entry_id, epoch }, { payments })
+          return { status: 'released', entry }
         }
         case 'already_released':
           return { status: 'already_released', entry_id: reply[1] }

@@ -1,27 +1,30 @@
 import type { Redis } from 'ioredis'
+import type { Fence } from './fence.ts'
 import type { Keys } from './keys.ts'
 import { type Entry, parseEntry } from './records.ts'
 import { ask } from './redis.ts'
 import type { Run } from './run.ts'
 
 /** The journal of each shard: what Redis has decided and PostgreSQL may not have yet. Its length is the exposure. */
-export function createJournal(options: { redis: Redis; run: Run; keys: Keys }) {
-  const { redis, run, keys } = options
+export function createJournal(options: { redis: Redis; run: Run; keys: Keys; fence: Fence }) {
+  const { redis, run, keys, fence } = options
   const key = (shard: number) => keys.shard(shard, 'journal')
 
   return {
     /** An entry that is still in the journal, or undefined: PostgreSQL has it. */
     async readEntry(shard: number, entry_id: string): Promise<Entry | undefined> {
+      const epoch = fence.lastEpoch(shard)
       const [found] = await ask('journal', redis.xrange(key(shard), entry_id, entry_id))
-      return found && parseEntry(shard, found[0], found[1])
+      return found && parseEntry({ shard, entry_id: found[0], epoch }, found[1])
     },
 
     /** The oldest entries that are at least `min_age_ms` old by the Redis clock, at most `limit` of them. */
     async oldEntries(shard: number, min_age_ms: number, limit: number): Promise<Entry[]> {
+      const epoch = fence.lastEpoch(shard)
       const [seconds = 0, micros = 0] = (await ask('journal', redis.time())).map(Number)
       const until = seconds * 1000 + Math.floor(micros / 1000) - min_age_ms
       const found = await ask('journal', redis.xrange(key(shard), '-', Math.max(0, until), 'COUNT', limit))
-      return found.map(([entry_id, fields]) => parseEntry(shard, entry_id, fields))
+      return found.map(([entry_id, fields]) => parseEntry({ shard, entry_id, epoch }, fields))
     },
 
     /** Drops entries that PostgreSQL has committed. */
@@ -36,8 +39,12 @@ export function createJournal(options: { redis: Redis; run: Run; keys: Keys }) {
 
     /** Entries that were set aside, with the ids they have there, at most `limit`. */
     async buriedEntries(shard: number, limit: number): Promise<Array<{ dead_id: string; entry: Entry }>> {
+      const epoch = fence.lastEpoch(shard)
       const found = await ask('journal', redis.xrange(keys.shard(shard, 'dead'), '-', '+', 'COUNT', limit))
-      return found.map(([dead_id, fields]) => ({ dead_id, entry: parseEntry(shard, dead_id, fields) }))
+      return found.map(([dead_id, fields]) => ({
+        dead_id,
+        entry: parseEntry({ shard, entry_id: dead_id, epoch }, fields),
+      }))
     },
 
     async dropBuried(shard: number, dead_id: string): Promise<void> {

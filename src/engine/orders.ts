@@ -1,8 +1,17 @@
 import type { Redis } from 'ioredis'
+import type { Fence } from './fence.ts'
 import { type HoldGone, IDEM_TTL_MS, type Idem } from './holds.ts'
 import { shardOfId } from './ids.ts'
 import type { Keys } from './keys.ts'
-import { type Entry, formatOrder, type Order, type Payment, parseOrder, parsePayments } from './records.ts'
+import {
+  type Entry,
+  formatOrder,
+  makeEntry,
+  type Order,
+  type Payment,
+  parseOrder,
+  parsePayments,
+} from './records.ts'
 import { ask } from './redis.ts'
 import type { Run } from './run.ts'
 
@@ -23,12 +32,19 @@ export type CancelOrder =
   | { status: 'unknown_order' | 'not_pending' }
 
 /** Orders: each transition is one step that also journals, for PostgreSQL to have it before anyone is told. */
-export function createOrders(options: { redis: Redis; run: Run; keys: Keys; order_ttl_ms: number }) {
-  const { redis, run, keys, order_ttl_ms } = options
+export function createOrders(options: {
+  redis: Redis
+  run: Run
+  keys: Keys
+  fence: Fence
+  order_ttl_ms: number
+}) {
+  const { redis, run, keys, fence, order_ttl_ms } = options
   return {
     /** Makes the order of a live hold, once, and applies the payments that came before it. */
     async createOrder(id: string, idem: Idem | null): Promise<CreateOrder> {
       const shard = shardOfId(id)
+      const epoch = fence.epoch(shard)
       const reply = await run('create-order', shard, {
         args: {
           id,
@@ -43,13 +59,8 @@ export function createOrders(options: { redis: Redis; run: Run; keys: Keys; orde
       switch (reply[0]) {
         case 'created': {
           const order = parseOrder(reply[2])
-          const entry = {
-            shard,
-            entry_id: reply[1],
-            order,
-            payments: parsePayments(reply[3]),
-            adjustment: null,
-          }
+          const payments = parsePayments(reply[3])
+          const entry = makeEntry({ shard, entry_id: reply[1], epoch }, { order, payments })
           return { status: 'created', order, entry }
         }
         case 'replayed':
@@ -62,10 +73,11 @@ export function createOrders(options: { redis: Redis; run: Run; keys: Keys; orde
     /** Cancels an unpaid order on request; its units are free at once. */
     async cancelOrder(id: string): Promise<CancelOrder> {
       const shard = shardOfId(id)
+      const epoch = fence.epoch(shard)
       const reply = await run('cancel-order', shard, { args: { id }, id })
       if (reply[0] !== 'cancelled') return { status: reply[0] }
       const order = parseOrder(reply[2])
-      const entry = { shard, entry_id: reply[1], order, payments: [], adjustment: null }
+      const entry = makeEntry({ shard, entry_id: reply[1], epoch }, { order })
       return { status: 'cancelled', order, entry }
     },
 
@@ -75,7 +87,7 @@ export function createOrders(options: { redis: Redis; run: Run; keys: Keys; orde
       return reply[0] === 'found' ? parseOrder(reply[1]) : undefined
     },
 
-    /** Cancels orders that are unpaid at their `pay_by`, a bounded number of them. */
+    /** Cancels orders that are unpaid at their `pay_by`, a bounded number of them. Closes a shard that has lost any. */
     async expireOrders(shard: number): Promise<Entry[]> {
       const ids = await ask(
         'deadlines',
@@ -83,14 +95,16 @@ export function createOrders(options: { redis: Redis; run: Run; keys: Keys; orde
       )
       if (ids.length === 0) return []
       const order_keys = ids.map((id) => keys.id(shard, 'order', id))
-      const [, ...expired] = await run('expire-orders', shard, { args: {}, keys: order_keys, rest: ids })
-      return expired.map(([entry_id, order]) => ({
-        shard,
-        entry_id,
-        order: parseOrder(order),
-        payments: [],
-        adjustment: null,
-      }))
+      const epoch = fence.epoch(shard)
+      const [, lost, ...expired] = await run('expire-orders', shard, {
+        args: {},
+        keys: order_keys,
+        rest: ids,
+      })
+      if (lost > 0) fence.close(shard, `Redis has lost ${lost} unpaid orders`, 'wrong')
+      return expired.map(([entry_id, order]) =>
+        makeEntry({ shard, entry_id, epoch }, { order: parseOrder(order) }),
+      )
     },
 
     /** Brings back an order that Redis has forgotten, with the payments it has seen. No units move. */

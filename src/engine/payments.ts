@@ -1,9 +1,11 @@
 import type { Redis } from 'ioredis'
+import type { Fence } from './fence.ts'
 import { IDEM_TTL_MS } from './holds.ts'
 import { shardOfId } from './ids.ts'
 import type { Keys } from './keys.ts'
 import {
   type Entry,
+  makeEntry,
   type Order,
   type Payment,
   type PaymentOutcome,
@@ -42,9 +44,10 @@ export function createPayments(options: {
   redis: Redis
   run: Run
   keys: Keys
+  fence: Fence
   longestHoldTtlMs: () => number
 }) {
-  const { redis, run, keys, longestHoldTtlMs } = options
+  const { redis, run, keys, fence, longestHoldTtlMs } = options
   const parkTtlMs = () => PARK_TTLS * longestHoldTtlMs() + PARK_SLACK_MS
 
   return {
@@ -73,6 +76,7 @@ export function createPayments(options: {
         keys: [keys.payment(shard, notice.idempotency_key)],
       }
       for (let tries = 0; tries < MAX_BACKLOG_TRIES; tries += 1) {
+        const epoch = fence.epoch(shard)
         const reply = await run('apply-payment', shard, call)
         switch (reply[0]) {
           case 'backlog':
@@ -92,7 +96,7 @@ export function createPayments(options: {
             const payments = parsePayments(reply[3])
             // Only a payment that was applied changed its order; the journal carries the order then.
             const changed = reply[0] === 'applied' ? order : null
-            const entry = { shard, entry_id: reply[1], order: changed, payments, adjustment: null }
+            const entry = makeEntry({ shard, entry_id: reply[1], epoch }, { order: changed, payments })
             return { status: reply[0], reason: payments[0]?.reason ?? null, order, entry }
           }
         }
@@ -105,11 +109,12 @@ export function createPayments(options: {
       const entries: Entry[] = []
       const ids = await ask('parked', redis.zrange(keys.shard(shard, 'parked'), '0', `${MAX_PARKED - 1}`))
       for (const id of ids) {
+        const epoch = fence.epoch(shard)
         const reply = await run('settle-parked', shard, { args: { id, park_ttl_ms: parkTtlMs() }, id })
         if (reply[0] === 'not_due') break
         if (reply[0] === 'settled') {
           const payments = parsePayments(reply[2])
-          entries.push({ shard, entry_id: reply[1], order: null, payments, adjustment: null })
+          entries.push(makeEntry({ shard, entry_id: reply[1], epoch }, { payments }))
         }
       }
       return entries

@@ -1,7 +1,8 @@
 import { gather } from '../gather.ts'
+import type { Fence } from './fence.ts'
 import { IDEM_TTL_MS } from './holds.ts'
 import type { Keys } from './keys.ts'
-import { type Entry, parseAdjustment } from './records.ts'
+import { type Entry, makeEntry, parseAdjustment } from './records.ts'
 import type { Run } from './run.ts'
 
 /** Each product costs Redis some 5 µs. */
@@ -77,10 +78,11 @@ function parseProduct(id: number, fields: Array<string | null>, now_ms: number):
 export function createProducts(options: {
   run: Run
   keys: Keys
+  fence: Fence
   shards: number
   shardOfProduct: (product_id: number) => number
 }) {
-  const { run, keys, shards, shardOfProduct } = options
+  const { run, keys, fence, shards, shardOfProduct } = options
 
   async function readBatch(shard: number, product_ids: number[]): Promise<Array<Product | undefined>> {
     const unique = [...new Set(product_ids)]
@@ -133,13 +135,14 @@ export function createProducts(options: {
         keys: [keys.idem(shard, `stock:${product_id}`, key)],
       }
       for (let tries = 0; tries < MAX_BACKLOG_TRIES; tries += 1) {
+        const epoch = fence.epoch(shard)
         const reply = await run('adjust-stock', shard, call)
         switch (reply[0]) {
           case 'backlog':
             continue
           case 'adjusted': {
             const adjustment = parseAdjustment(reply[2])
-            const entry = { shard, entry_id: reply[1], order: null, payments: [], adjustment }
+            const entry = makeEntry({ shard, entry_id: reply[1], epoch }, { adjustment })
             return { status: 'adjusted', entry }
           }
           case 'replayed':

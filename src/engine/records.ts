@@ -71,6 +71,8 @@ export type Adjustment = {
 export type Entry = {
   shard: number
   entry_id: string
+  /** In which the process believed when it had the entry; undefined where it never opened the shard. */
+  epoch: number | undefined
   order: Order | null
   payments: Payment[]
   adjustment: Adjustment | null
@@ -180,15 +182,21 @@ export function parseAdjustment(json: string): Adjustment {
   }
 }
 
+/** An entry with the parts that are given. */
+export function makeEntry(
+  from: Pick<Entry, 'shard' | 'entry_id' | 'epoch'>,
+  parts: Partial<Pick<Entry, 'order' | 'payments' | 'adjustment'>>,
+): Entry {
+  return { ...from, order: null, payments: [], adjustment: null, ...parts }
+}
+
 /** An entry of the journal as XRANGE returns it. */
-export function parseEntry(shard: number, entry_id: string, fields: string[]): Entry {
+export function parseEntry(from: Pick<Entry, 'shard' | 'entry_id' | 'epoch'>, fields: string[]): Entry {
   const texts: Texts = {}
   for (let at = 0; at + 1 < fields.length; at += 2) texts[fields[at] as string] = fields[at + 1] as string
-  return {
-    shard,
-    entry_id,
+  return makeEntry(from, {
     order: texts.order ? parseOrder(texts.order) : null,
     payments: parsePayments(texts.payments ?? ''),
     adjustment: texts.adjustment ? parseAdjustment(texts.adjustment) : null,
-  }
+  })
 }

@@ -29,7 +29,7 @@ export async function finishJournal(
   let finished = 0
   for (;;) {
     const entries = await engine.journal.oldEntries(shard, min_age_ms, MAX_ENTRIES)
-    const answers = await Promise.allSettled(entries.map((entry) => writer.commit(entry, epoch)))
+    const answers = await Promise.allSettled(entries.map((entry) => writer.commit({ ...entry, epoch })))
     const committed = answers.filter(({ status }) => status === 'fulfilled').length
     finished += committed
     await writer.drained()

@@ -23,9 +23,6 @@ const MAX_TRIES = 5
 export type Committed = 'committed' | 'refused'
 export type Writer = ReturnType<typeof createWriter>
 
-/** An entry, and the epoch in which this process believed when it had it. */
-type Believed = { entry: Entry; epoch: number | undefined }
-
 /** An entry's shard was rebuilt since: Redis may have lost the entry, and what it changed counts nowhere. */
 class LateError extends Error {
   /** Of the class of errors that blame the data. */
@@ -37,11 +34,10 @@ class LateError extends Error {
   }
 }
 
-async function refuseLate(sql: Sql, batch: Believed[]): Promise<void> {
-  const shards = [...new Set(batch.map(({ entry }) => entry.shard))]
-  const epochs = await lockEpochs(sql, shards)
-  for (const { entry, epoch } of batch) {
-    const known = epochs.get(entry.shard)
+async function refuseLate(sql: Sql, entries: Entry[]): Promise<void> {
+  const epochs = await lockEpochs(sql, [...new Set(entries.map(({ shard }) => shard))])
+  for (const { shard, epoch } of entries) {
+    const known = epochs.get(shard)
     if (epoch !== undefined && known !== undefined && known > epoch) throw new LateError(known)
   }
 }
@@ -119,29 +115,25 @@ export function createWriter(options: { db: Db; engine: Engine; on_alarm: (messa
     dropping = Promise.allSettled([dropping, ...drops])
   }
 
-  const writeBatch = (batch: Believed[]) =>
+  const writeBatch = (entries: Entry[]) =>
     db.transaction(async (sql) => {
-      await refuseLate(sql, batch)
-      await write(
-        sql,
-        batch.map(({ entry }) => entry),
-      )
+      await refuseLate(sql, entries)
+      await write(sql, entries)
     })
 
   /** A late entry that is still in the journal counts all the same; one that is gone was written already, or is lost. */
   async function commitLate(entry: Entry, late: LateError): Promise<Committed | Error> {
     const is_kept = (await engine.journal.readEntry(entry.shard, entry.entry_id)) !== undefined
-    if (is_kept) return commitOne({ entry, epoch: late.epoch })
+    if (is_kept) return commitOne({ ...entry, epoch: late.epoch })
     const { order } = entry
     const [known] = order ? await db.use((sql) => findOrders(sql, [order.id])) : []
     const is_written = order && known && known.version >= order.version
     return is_written ? 'committed' : new UnavailableError('recovering', late.message)
   }
 
-  async function commitOne(believed: Believed): Promise<Committed | Error> {
-    const { entry } = believed
+  async function commitOne(entry: Entry): Promise<Committed | Error> {
     try {
-      await writeBatch([believed])
+      await writeBatch([entry])
       drop([entry])
       return 'committed'
     } catch (error) {
@@ -156,32 +148,32 @@ export function createWriter(options: { db: Db; engine: Engine; on_alarm: (messa
     }
   }
 
-  async function commitBatch(batch: Believed[]): Promise<Array<Committed | Error>> {
+  async function commitBatch(entries: Entry[]): Promise<Array<Committed | Error>> {
     try {
-      await writeBatch(batch)
-      drop(batch.map(({ entry }) => entry))
-      return batch.map(() => 'committed')
+      await writeBatch(entries)
+      drop(entries)
+      return entries.map(() => 'committed')
     } catch (error) {
       if (!isOwnFault(error)) throw error
       // One of them is at fault: each goes on its own, so that it fails none of its neighbours.
       const answers: Array<Committed | Error> = []
-      for (const believed of batch) {
-        const answer = await commitOne(believed).catch((error: Error) => error)
-        if (isOwnFault(answer)) await noteRefusal(believed.entry, answer as Error).catch(() => {})
+      for (const entry of entries) {
+        const answer = await commitOne(entry).catch((error: Error) => error)
+        if (isOwnFault(answer)) await noteRefusal(entry, answer as Error).catch(() => {})
         answers.push(answer)
       }
       return answers
     }
   }
 
-  const gathered = gather<Believed, Committed>({
+  const gathered = gather<Entry, Committed>({
     run: commitBatch,
     max_batch: MAX_BATCH,
     max_in_flight: MAX_IN_FLIGHT,
     max_waiting: MAX_WAITING,
   })
 
-  async function commit(entry: Entry, epoch = engine.fence.lastEpoch(entry.shard)): Promise<Committed> {
+  async function commit(entry: Entry): Promise<Committed> {
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(
@@ -190,7 +182,7 @@ export function createWriter(options: { db: Db; engine: Engine; on_alarm: (messa
       )
     })
     try {
-      return await Promise.race([gathered.add({ entry, epoch }), late])
+      return await Promise.race([gathered.add(entry), late])
     } catch (error) {
       if (error instanceof UnavailableError) throw error
       throw new UnavailableError('unavailable', `PostgreSQL: ${(error as Error).message}`, { cause: error })
@@ -202,7 +194,7 @@ export function createWriter(options: { db: Db; engine: Engine; on_alarm: (messa
   return {
     /**
      * Resolves once PostgreSQL has committed the entry. Rejects with UnavailableError; the entry then stays in the journal.
-     * One whose shard was rebuilt after `epoch`, so that Redis may have lost it, is committed only if the journal has it still.
+     * One whose shard was rebuilt after its epoch, so that Redis may have lost it, is committed only if the journal has it still.
      */
     commit,
 

@@ -115,3 +115,22 @@ for (const broken of CASES) {
     )
   }
 }
+
+t.test('unpaid orders that Redis has lost are brought back, and do not hold up the others', async (t) => {
+  const faulty = await buildFaulty(t, { env: { ORDER_TTL_SECONDS: '2' } })
+  const { app, server } = faulty
+  const ledger = newLedger()
+  const client = createClient(app, ledger)
+  const product = await app.product(300)
+  // More than one sweep looks at, and due before any other.
+  for (let count = 0; count < 110; count += 1) await client.ordered(product)
+  await server.redis.unlink(...(await app.keys('{0}:order:*')))
+  await client.ordered(product)
+  const timed_out = () =>
+    app.sql<{ count: number }>("select count(*) from orders where cancel_reason = 'payment_timeout'")
+  await until('all have timed out', async () => (await timed_out())[0]?.count === 111)
+  await isReady(app)
+  t.match(await app.stock(product), { available: 300, pending: 0 })
+  t.ok(app.log.some((line) => /has lost \d+ unpaid orders/.test(line)))
+  await checkSale(t, app, ledger)
+})

@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { Entry, Order } from '../../src/engine/records.ts'
+import { type Entry, makeEntry, type Order } from '../../src/engine/records.ts'
 import { type App, build, newKey } from '../fixtures/app.ts'
 import { later, orderOf } from '../fixtures/orders.ts'
 import { times, until } from '../fixtures/until.ts'
@@ -182,17 +182,33 @@ t.test(
   },
 )
 
+t.test(
+  'an entry of an earlier epoch that Redis has lost is not written, though the shard is open again',
+  async (t) => {
+    const own = await build(t)
+    const product = await own.product(5)
+    const hold = await own.hold(product)
+    const entry = await create(hold, own)
+    await own.redis.unlink(...(await own.keys()))
+    await until('the loss is noticed', async () => {
+      await own.engine.probe()
+      return own.engine.fence.lastEpoch(0) !== entry.epoch && own.engine.fence.isOpen(0)
+    })
+    const write = () => own.service.writer.commit(entry)
+    await t.rejects(write(), { code: 'recovering' })
+    t.same(await own.sql('select 1 from orders'), [], 'its units count nowhere, so neither does the order')
+    await own.agree(t, 'at the end')
+    const believed = { ...entry, epoch: own.engine.fence.lastEpoch(0) }
+    t.equal(await own.service.writer.commit(believed), 'committed', 'control: its epoch alone keeps it out')
+  },
+)
+
 t.test('two processes whose batches name the same products never stand in each other’s way', async (t) => {
   const beside = await build(t, { beside: app })
   const ids: number[] = []
   for (let count = 0; count < 6; count += 1) ids.push(await app.product(1_000_000))
-  const entryOf = (order: Order): Entry => ({
-    shard: 0,
-    entry_id: '0-1',
-    order,
-    payments: [],
-    adjustment: null,
-  })
+  const entryOf = (order: Order): Entry =>
+    makeEntry({ shard: 0, entry_id: '0-1', epoch: app.engine.fence.lastEpoch(0) }, { order })
   const failures: string[] = []
   await Promise.all(
     [app, beside].map(async ({ service }, side) => {
