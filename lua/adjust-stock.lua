@@ -3,8 +3,8 @@
   adjust-stock: add units to a product, or take free ones out of its sale.
   KEYS[1] epoch     string  the fence
   KEYS[2] products  hash    counters and terms of sale
-  KEYS[3] holds     hash    hold id -> record
-  KEYS[4] expiry    zset    hold id by expires_at in ms
+  KEYS[3] holds     zset    id|record of live holds by expires_at in ms
+  KEYS[4] extended  hash    hold id -> its later expires_at in ms
   KEYS[5] buyers    hash    product:customer -> units
   KEYS[6] journal   stream  what PostgreSQL does not have yet
   KEYS[7] idem      string  delta|journal entry
@@ -27,7 +27,7 @@
 -- @include dead-holds
 -- @include orders
 local keys = {
-  epoch = KEYS[1], products = KEYS[2], holds = KEYS[3], expiry = KEYS[4], buyers = KEYS[5], journal = KEYS[6], idem = KEYS[7],
+  epoch = KEYS[1], products = KEYS[2], holds = KEYS[3], extended = KEYS[4], buyers = KEYS[5], journal = KEYS[6], idem = KEYS[7],
 }
 local epoch, product, delta, key, reason, idem_ttl_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
 local MAX_DEAD_HOLDS = 250 -- a step stays under 2 ms

@@ -3,9 +3,9 @@
   apply-payment: let a payment have its one effect on its order, or park it until the order comes.
   KEYS[1]  epoch            string  the fence
   KEYS[2]  products         hash    counters and terms of sale
-  KEYS[3]  holds            hash    hold id -> record
-  KEYS[4]  expiry           zset    hold id by expires_at in ms
-  KEYS[5]  prepaid          zset    paid holds by expires_at in ms
+  KEYS[3]  holds            zset    id|record of live holds by expires_at in ms
+  KEYS[4]  extended         hash    hold id -> its later expires_at in ms
+  KEYS[5]  prepaid          zset    id|record of paid holds by expires_at in ms
   KEYS[6]  deadlines        zset    unpaid order id by pay_by in ms
   KEYS[7]  buyers           hash    product:customer -> units
   KEYS[8]  journal          stream  what PostgreSQL does not have yet
@@ -40,7 +40,7 @@
 -- @include parked
 -- @include park
 local keys = {
-  epoch = KEYS[1], products = KEYS[2], holds = KEYS[3], expiry = KEYS[4], prepaid = KEYS[5], deadlines = KEYS[6], buyers = KEYS[7],
+  epoch = KEYS[1], products = KEYS[2], holds = KEYS[3], extended = KEYS[4], prepaid = KEYS[5], deadlines = KEYS[6], buyers = KEYS[7],
   journal = KEYS[8], parked = KEYS[9], order = KEYS[10], released = KEYS[11], parked_payments = KEYS[12], payment = KEYS[13],
 }
 local epoch, id, may_park, park_ttl_ms, key_ttl_ms = ARGV[1], ARGV[2], ARGV[3] == '1', tonumber(ARGV[4]), ARGV[5]
@@ -66,12 +66,12 @@ end
 local now = clock_ms()
 payment.created_at_ms = int(now)
 if not order then
-  local state, hold, expires_at_ms = find_hold(keys, id, now)
+  local state, hold = find_hold(keys, id, now)
   if state ~= 'live' and not may_park then
     return { 'unknown_order' }
   end
   redis.call('SET', keys.payment, id, 'PX', key_ttl_ms)
-  return park(keys, id, payment, hold, expires_at_ms, now, state == 'released' and 0 or park_ttl_ms)
+  return park(keys, id, payment, hold, now, state == 'released' and 0 or park_ttl_ms)
 end
 
 local outcome, reason = settle(keys, order, parse_items(order.items), payment, now)

@@ -1,22 +1,24 @@
 #!lua flags=allow-oom
 --[[
-  clear-shard: forget what PostgreSQL knows better: counters, terms, deadlines, buyers, parked payments. Holds stay.
+  clear-shard: forget what PostgreSQL knows better: counters, terms, deadlines, buyers, parked payments; and which holds were extended,
+  which their scores say. Holds stay.
   KEYS[1] epoch      string  the fence
   KEYS[2] products   hash    counters and terms of sale
   KEYS[3] deadlines  zset    unpaid order id by pay_by in ms
   KEYS[4] buyers     hash    product:customer -> units
   KEYS[5] parked     zset    order id of parked payments by their deadline in ms
+  KEYS[6] extended   hash    hold id -> its later expires_at in ms
   ARGV[1] epoch
   Returns { status, now in ms }
   Status, first match wins: fenced | cleared
 ]]
 -- @include fence
 -- @include clock
-local keys = { epoch = KEYS[1], products = KEYS[2], deadlines = KEYS[3], buyers = KEYS[4], parked = KEYS[5] }
+local keys = { epoch = KEYS[1], products = KEYS[2], deadlines = KEYS[3], buyers = KEYS[4], parked = KEYS[5], extended = KEYS[6] }
 local epoch = ARGV[1]
 
 if fenced(keys.epoch, epoch) then
   return { 'fenced' }
 end
-redis.call('UNLINK', keys.products, keys.deadlines, keys.buyers, keys.parked)
+redis.call('UNLINK', keys.products, keys.deadlines, keys.buyers, keys.parked, keys.extended)
 return { 'cleared', clock_ms() }

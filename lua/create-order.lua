@@ -3,9 +3,9 @@
   create-order: turn a live hold into an order, once, and apply the payments that came before it.
   KEYS[1]  epoch            string  the fence
   KEYS[2]  products         hash    counters and terms of sale
-  KEYS[3]  holds            hash    hold id -> record
-  KEYS[4]  expiry           zset    hold id by expires_at in ms
-  KEYS[5]  prepaid          zset    paid holds by expires_at in ms
+  KEYS[3]  holds            zset    id|record of live holds by expires_at in ms
+  KEYS[4]  extended         hash    hold id -> its later expires_at in ms
+  KEYS[5]  prepaid          zset    id|record of paid holds by expires_at in ms
   KEYS[6]  deadlines        zset    unpaid order id by pay_by in ms
   KEYS[7]  buyers           hash    product:customer -> units
   KEYS[8]  journal          stream  what PostgreSQL does not have yet
@@ -30,7 +30,7 @@
 -- @include holds
 -- @include parked
 local keys = {
-  epoch = KEYS[1], products = KEYS[2], holds = KEYS[3], expiry = KEYS[4], prepaid = KEYS[5], deadlines = KEYS[6], buyers = KEYS[7],
+  epoch = KEYS[1], products = KEYS[2], holds = KEYS[3], extended = KEYS[4], prepaid = KEYS[5], deadlines = KEYS[6], buyers = KEYS[7],
   journal = KEYS[8], parked = KEYS[9], order = KEYS[10], released = KEYS[11], parked_payments = KEYS[12], idem = KEYS[13],
 }
 local epoch, id, pay_ttl_ms, fingerprint, idem_ttl_ms, mark = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
@@ -47,7 +47,7 @@ if result then
   return { 'replayed', outstanding(keys.journal, entry), json, '' }
 end
 local now = clock_ms()
-local state, hold, expires_at_ms = find_hold(keys, id, now)
+local state, hold = find_hold(keys, id, now)
 if state == 'already_used' and mark ~= '' then
   local known = find_order(keys.order)
   if known.idem == mark then
@@ -61,7 +61,7 @@ end
 local order = {
   version = '0', payment_status = 'pending', order_status = 'pre-payment', cancel_reason = '', items = hold.items_text,
   amount = int(amount_of(hold.items)), currency = hold.currency, customer = hold.customer, created_at_ms = int(now),
-  pay_by_ms = int(now + pay_ttl_ms), hold_created_at_ms = int(hold.created_at_ms), hold_expires_at_ms = int(expires_at_ms), idem = mark,
+  pay_by_ms = int(now + pay_ttl_ms), hold_created_at_ms = int(hold.created_at_ms), hold_expires_at_ms = int(hold.expires_at_ms), idem = mark,
   entry = '',
 }
 move_items(keys, hold.items, 'held', 'pending')
@@ -71,9 +71,7 @@ for i, payment in ipairs(payments) do
   records[i] = payment_record(id, payment, outcome, 'parked', reason)
 end
 
-redis.call('HDEL', keys.holds, id)
-redis.call('ZREM', keys.expiry, id)
-redis.call('ZREM', keys.prepaid, id)
+remove_hold(keys, hold)
 drop_parked(keys, id)
 drop_dead_holds(keys)
 save_buyers(keys.buyers)

@@ -14,14 +14,15 @@
 -- @include orders
 local keys = { epoch = KEYS[1], deadlines = KEYS[2], order = KEYS[3] }
 local epoch, id, FIRST_FIELD = ARGV[1], ARGV[2], 3
+local MAX_ARGS = 1000 -- unpack() has room for some thousands
 
 if fenced(keys.epoch, epoch) then
   return { 'fenced' }
 elseif redis.call('EXISTS', keys.order) == 1 then
   return { 'known' }
 end
-for at = FIRST_FIELD, #ARGV, 2 do
-  redis.call('HSET', keys.order, ARGV[at], ARGV[at + 1])
+for at = FIRST_FIELD, #ARGV, MAX_ARGS do
+  redis.call('HSET', keys.order, unpack(ARGV, at, math.min(at + MAX_ARGS - 1, #ARGV)))
 end
 local order = find_order(keys.order)
 if is_pending(order) then

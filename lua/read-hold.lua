@@ -2,9 +2,9 @@
 --[[
   read-hold: what a hold is at this moment.
   KEYS[1] epoch     string  the fence
-  KEYS[2] holds     hash    hold id -> record
-  KEYS[3] expiry    zset    hold id by expires_at in ms
-  KEYS[4] prepaid   zset    paid holds by expires_at in ms
+  KEYS[2] holds     zset    id|record of live holds by expires_at in ms
+  KEYS[3] extended  hash    hold id -> its later expires_at in ms
+  KEYS[4] prepaid   zset    id|record of paid holds by expires_at in ms
   KEYS[5] order     hash    the order
   KEYS[6] released  string  there while a released hold is remembered
   ARGV[1] epoch
@@ -12,21 +12,21 @@
   Returns { status, ... }
   Status, first match wins: fenced | already_used | released | not_found | expired | live
     already_used  order as JSON
-    live          record, expires_at_ms
+    live          id|record, expires_at_ms
 ]]
 -- @include fence
 -- @include clock
 -- @include holds
 -- @include orders
-local keys = { epoch = KEYS[1], holds = KEYS[2], expiry = KEYS[3], prepaid = KEYS[4], order = KEYS[5], released = KEYS[6] }
+local keys = { epoch = KEYS[1], holds = KEYS[2], extended = KEYS[3], prepaid = KEYS[4], order = KEYS[5], released = KEYS[6] }
 local epoch, id = ARGV[1], ARGV[2]
 
 if fenced(keys.epoch, epoch) then
   return { 'fenced' }
 end
-local state, _, expires_at_ms = find_hold(keys, id, clock_ms())
+local state, hold = find_hold(keys, id, clock_ms())
 if state == 'live' then
-  return { 'live', redis.call('HGET', keys.holds, id), expires_at_ms }
+  return { 'live', hold.member, hold.expires_at_ms }
 elseif state == 'already_used' then
   return { 'already_used', order_json(id, find_order(keys.order)) }
 end

@@ -3,9 +3,9 @@
   release-hold: end a live hold at its owner's wish; its units are free at once.
   KEYS[1]  epoch            string  the fence
   KEYS[2]  products         hash    counters and terms of sale
-  KEYS[3]  holds            hash    hold id -> record
-  KEYS[4]  expiry           zset    hold id by expires_at in ms
-  KEYS[5]  prepaid          zset    paid holds by expires_at in ms
+  KEYS[3]  holds            zset    id|record of live holds by expires_at in ms
+  KEYS[4]  extended         hash    hold id -> its later expires_at in ms
+  KEYS[5]  prepaid          zset    id|record of paid holds by expires_at in ms
   KEYS[6]  buyers           hash    product:customer -> units
   KEYS[7]  journal          stream  what PostgreSQL does not have yet
   KEYS[8]  parked           zset    order id of parked payments by their deadline in ms
@@ -25,7 +25,7 @@
 -- @include holds
 -- @include parked
 local keys = {
-  epoch = KEYS[1], products = KEYS[2], holds = KEYS[3], expiry = KEYS[4], prepaid = KEYS[5], buyers = KEYS[6], journal = KEYS[7],
+  epoch = KEYS[1], products = KEYS[2], holds = KEYS[3], extended = KEYS[4], prepaid = KEYS[5], buyers = KEYS[6], journal = KEYS[7],
   parked = KEYS[8], order = KEYS[9], released = KEYS[10], parked_payments = KEYS[11],
 }
 local epoch, id = ARGV[1], ARGV[2]
@@ -34,7 +34,7 @@ if fenced(keys.epoch, epoch) then
   return { 'fenced' }
 end
 local now = clock_ms()
-local state, hold, expires_at_ms = find_hold(keys, id, now)
+local state, hold = find_hold(keys, id, now)
 if state == 'released' then
   return { 'already_released', outstanding(keys.journal, redis.call('GET', keys.released)), '' }
 elseif state ~= 'live' then
@@ -42,11 +42,9 @@ elseif state ~= 'live' then
 end
 
 give_back(keys, hold.items, hold.customer, 'held')
-redis.call('HDEL', keys.holds, id)
-redis.call('ZREM', keys.expiry, id)
-redis.call('ZREM', keys.prepaid, id)
+remove_hold(keys, hold)
 save_buyers(keys.buyers)
 save_stock(keys.products)
 local entry, payments_json = give_up_parked(keys, id, 'hold_released')
-redis.call('SET', keys.released, entry, 'PXAT', int(math.max(expires_at_ms, now + 1)))
+redis.call('SET', keys.released, entry, 'PXAT', int(math.max(hold.expires_at_ms, now + 1)))
 return { 'released', entry, payments_json }

@@ -6,25 +6,21 @@ local dead_are_more = false
 -- Gives back the units of up to `limit` dead holds, those that died first. Counters change in memory only;
 -- drop_dead_holds() writes. Returns how many there were.
 local function take_dead_holds(keys, now, limit)
-  dead_ids = redis.call('ZRANGE', keys.expiry, '-inf', int(now), 'BYSCORE', 'LIMIT', 0, limit)
-  if #dead_ids == 0 then
-    return 0
-  end
-  for i, record in ipairs(redis.call('HMGET', keys.holds, unpack(dead_ids))) do
-    if not record then
-      broken('hold ' .. dead_ids[i] .. ' has an expires_at but no record')
-    end
-    local hold = parse_hold(record)
+  local members = redis.call('ZRANGE', keys.holds, '-inf', '(' .. int(now + 1), 'BYSCORE', 'LIMIT', 0, limit)
+  for i, member in ipairs(members) do
+    local hold = parse_hold(member)
+    dead_ids[i] = hold.id
     give_back(keys, hold.items, hold.customer, 'held')
   end
-  dead_are_more = #dead_ids == limit
-  return #dead_ids
+  dead_are_more = #members == limit
+  return #members
 end
 
+-- The dead are the first of all holds, also when a step has removed a live one meanwhile.
 local function drop_dead_holds(keys)
   if #dead_ids > 0 then
-    redis.call('HDEL', keys.holds, unpack(dead_ids))
-    redis.call('ZREM', keys.expiry, unpack(dead_ids))
+    redis.call('HDEL', keys.extended, unpack(dead_ids))
+    redis.call('ZREMRANGEBYRANK', keys.holds, 0, #dead_ids - 1)
     dead_ids = {}
   end
 end

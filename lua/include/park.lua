@@ -32,7 +32,7 @@ local function answer_twin(keys, seen, order_text)
 end
 
 -- Parks a payment. A success that pays for a live hold keeps this hold from expiring.
-local function park(keys, id, payment, hold, expires_at_ms, now, park_ttl_ms)
+local function park(keys, id, payment, hold, now, park_ttl_ms)
   local payments_json = cjson.encode({ payment_record(id, payment, 'parked', 'parked', '') })
   payment.seq = int(redis.call('HLEN', keys.parked_payments))
   payment.entry = redis.call('XADD', keys.journal, '*', 'order', '', 'payments', payments_json)
@@ -40,8 +40,9 @@ local function park(keys, id, payment, hold, expires_at_ms, now, park_ttl_ms)
   redis.call('ZADD', keys.parked, 'NX', int(now + park_ttl_ms), id)
   local pays = hold and payment.status == 'success'
     and not differs(payment.amount, int(amount_of(hold.items))) and not differs(payment.currency, hold.currency)
-  if pays and redis.call('ZREM', keys.expiry, id) == 1 then
-    redis.call('ZADD', keys.prepaid, int(expires_at_ms), id)
+  if pays and hold.key == keys.holds then
+    redis.call('ZREM', keys.holds, hold.member)
+    redis.call('ZADD', keys.prepaid, score_of(id, hold.expires_at_ms), hold.member)
   end
   return { 'parked', payment.entry, '', payments_json }
 end

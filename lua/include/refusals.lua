@@ -15,9 +15,9 @@ end
 -- Until the first live hold or unpaid order of the shard ends: no unit comes back by itself before.
 local function wait_ms(keys, now, ttl_ms)
   local soonest_ms = now + ttl_ms
-  for _, key in ipairs({ keys.expiry, keys.deadlines }) do
-    local next_end = redis.call('ZRANGE', key, '(' .. int(now), '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
-    soonest_ms = math.min(soonest_ms, tonumber(next_end[2]) or soonest_ms)
+  for _, key in ipairs({ keys.holds, keys.deadlines }) do
+    local next_end = redis.call('ZRANGE', key, int(now + 1), '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
+    soonest_ms = math.min(soonest_ms, math.floor(tonumber(next_end[2]) or soonest_ms))
   end
   return soonest_ms - now
 end

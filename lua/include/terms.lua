@@ -13,7 +13,7 @@ local function terms_of(products_key, product, default_ttl_ms)
   end
   local values = redis.call('HMGET', products_key, unpack(fields))
   terms = {
-    unit_amount = count_of(values[1], fields[1]),
+    unit_amount_text = int(count_of(values[1], fields[1])),
     currency = values[2],
     hold_ttl_ms = tonumber(values[3]) or default_ttl_ms,
     starts_at_ms = tonumber(values[4]),

@@ -9,11 +9,11 @@ export type Replies = {
     | ['already_released' | 'released', entry_id: string, payments: string]
   'extend-hold':
     | ['fenced' | 'already_used' | 'released' | 'not_found' | 'expired' | 'extension_limit']
-    | ['extended', record: string, expires_at_ms: number]
+    | ['extended', member: string, expires_at_ms: number]
   'read-hold':
     | ['fenced' | 'released' | 'not_found' | 'expired']
     | ['already_used', order: string]
-    | ['live', record: string, expires_at_ms: number]
+    | ['live', member: string, expires_at_ms: number]
   'create-order':
     | ['fenced' | 'key_reused' | 'already_used' | 'released' | 'not_found' | 'expired']
     | ['replayed' | 'created', entry_id: string, order: string, payments: string]
@@ -45,6 +45,7 @@ export type Replies = {
   'clear-shard': ['fenced'] | ['cleared', now_ms: number]
   'drop-holds': ['fenced' | 'dropped']
   'load-holds': ['fenced' | 'loaded']
+  'load-buyers': ['fenced' | 'loaded']
   'load-order': ['fenced' | 'known' | 'loaded']
   'load-parked': ['fenced' | 'loaded']
   'read-products': ['fenced'] | ['done', now_ms: number, ...Array<Array<string | null>>]
@@ -52,7 +53,7 @@ export type Replies = {
 
 export type PlaceReply =
   | ['key_reused' | 'backlog']
-  | ['replayed' | 'placed', id: string, expires_at_ms: number, record: string]
+  | ['replayed' | 'placed', member: string, expires_at_ms: number]
   | [
       (
         | 'not_found'
@@ -78,7 +79,7 @@ export type ScriptName = keyof Replies
 /** Keys and arguments in their order; `…...` stands last and for any number. */
 export const SIGNATURES = {
   'place-holds': {
-    keys: ['epoch', 'products', 'holds', 'expiry', 'deadlines', 'buyers', 'journal', 'idem...'],
+    keys: ['epoch', 'products', 'holds', 'extended', 'deadlines', 'buyers', 'journal', 'idem...'],
     args: ['epoch', 'shard', 'default_ttl_ms', 'idem_ttl_ms', 'max_entries', 'max_age_ms', 'requests...'],
     statuses: ['fenced', 'journal_full', 'done'],
   },
@@ -87,7 +88,7 @@ export const SIGNATURES = {
       'epoch',
       'products',
       'holds',
-      'expiry',
+      'extended',
       'prepaid',
       'buyers',
       'journal',
@@ -100,12 +101,12 @@ export const SIGNATURES = {
     statuses: ['fenced', 'already_used', 'already_released', 'not_found', 'expired', 'released'],
   },
   'extend-hold': {
-    keys: ['epoch', 'holds', 'expiry', 'prepaid', 'order', 'released'],
+    keys: ['epoch', 'holds', 'extended', 'prepaid', 'order', 'released'],
     args: ['epoch', 'id'],
     statuses: ['fenced', 'already_used', 'released', 'not_found', 'expired', 'extension_limit', 'extended'],
   },
   'read-hold': {
-    keys: ['epoch', 'holds', 'expiry', 'prepaid', 'order', 'released'],
+    keys: ['epoch', 'holds', 'extended', 'prepaid', 'order', 'released'],
     args: ['epoch', 'id'],
     statuses: ['fenced', 'already_used', 'released', 'not_found', 'expired', 'live'],
   },
@@ -114,7 +115,7 @@ export const SIGNATURES = {
       'epoch',
       'products',
       'holds',
-      'expiry',
+      'extended',
       'prepaid',
       'deadlines',
       'buyers',
@@ -152,7 +153,7 @@ export const SIGNATURES = {
       'epoch',
       'products',
       'holds',
-      'expiry',
+      'extended',
       'prepaid',
       'deadlines',
       'buyers',
@@ -190,7 +191,7 @@ export const SIGNATURES = {
     ],
   },
   'expire-holds': {
-    keys: ['epoch', 'products', 'holds', 'expiry', 'prepaid', 'buyers'],
+    keys: ['epoch', 'products', 'holds', 'extended', 'prepaid', 'buyers'],
     args: ['epoch', 'limit'],
     statuses: ['fenced', 'done'],
   },
@@ -200,12 +201,12 @@ export const SIGNATURES = {
     statuses: ['fenced', 'done'],
   },
   'settle-parked': {
-    keys: ['epoch', 'holds', 'journal', 'parked', 'parked_payments'],
+    keys: ['epoch', 'holds', 'extended', 'prepaid', 'journal', 'parked', 'parked_payments'],
     args: ['epoch', 'id', 'park_ttl_ms'],
     statuses: ['fenced', 'not_due', 'postponed', 'settled'],
   },
   'adjust-stock': {
-    keys: ['epoch', 'products', 'holds', 'expiry', 'buyers', 'journal', 'idem'],
+    keys: ['epoch', 'products', 'holds', 'extended', 'buyers', 'journal', 'idem'],
     args: ['epoch', 'product', 'delta', 'key', 'reason', 'idem_ttl_ms'],
     statuses: ['fenced', 'key_reused', 'replayed', 'not_found', 'backlog', 'stock_in_use', 'adjusted'],
   },
@@ -220,18 +221,23 @@ export const SIGNATURES = {
     statuses: ['fenced', 'unknown_entry', 'buried'],
   },
   'clear-shard': {
-    keys: ['epoch', 'products', 'deadlines', 'buyers', 'parked'],
+    keys: ['epoch', 'products', 'deadlines', 'buyers', 'parked', 'extended'],
     args: ['epoch'],
     statuses: ['fenced', 'cleared'],
   },
   'drop-holds': {
-    keys: ['epoch', 'holds', 'expiry', 'prepaid', 'released...'],
-    args: ['epoch', 'ids...'],
+    keys: ['epoch', 'holds', 'prepaid', 'released...'],
+    args: ['epoch', 'drops...'],
     statuses: ['fenced', 'dropped'],
   },
   'load-holds': {
-    keys: ['epoch', 'expiry', 'prepaid', 'buyers'],
-    args: ['epoch', 'id_count', 'loads...'],
+    keys: ['epoch', 'holds', 'extended', 'prepaid'],
+    args: ['epoch', 'loads...'],
+    statuses: ['fenced', 'loaded'],
+  },
+  'load-buyers': {
+    keys: ['epoch', 'buyers'],
+    args: ['epoch', 'buyers...'],
     statuses: ['fenced', 'loaded'],
   },
   'load-order': {

@@ -29,6 +29,7 @@ const MAX_JOURNAL_AGE_MS = 120_000
 const MAX_BACKLOG_TRIES = 1_600
 export const IDEM_TTL_MS = 24 * 3600 * 1000
 
+/** `fingerprint` tells one body from another, by letters, digits, - and _ alone. */
 export type Idem = { scope: string; key: string; fingerprint: string }
 export type HoldRequest = {
   items: Array<{ product_id: number; qty: number }>
@@ -65,7 +66,7 @@ function answerPlace(reply: PlaceReply): PlaceHold {
   switch (reply[0]) {
     case 'placed':
     case 'replayed':
-      return { status: reply[0], hold: parseHold(reply[1], reply[3], reply[2]) }
+      return { status: reply[0], hold: parseHold(reply[1], reply[2]) }
     case 'limit_exceeded':
       return { status: reply[0], product_id: Number(reply[1]), limit: reply[2] }
     case 'insufficient_stock':
@@ -110,17 +111,12 @@ export function createHolds(options: {
 
   async function placeBatch(shard: number, requests: HoldRequest[]): Promise<PlaceReply[]> {
     const idem_keys: string[] = []
-    const rest: Array<string | number> = []
+    const rest: string[] = []
     for (const { items, customer_id, idem } of requests) {
       if (idem) idem_keys.push(keys.idem(shard, idem.scope, idem.key))
-      rest.push(
-        randomPart(),
-        idem ? idem_keys.length : 0,
-        idem?.fingerprint ?? '',
-        customer_id ?? '',
-        items.length,
-      )
-      for (const { product_id, qty } of items) rest.push(product_id, qty)
+      const lines = items.map(({ product_id, qty }) => `${product_id}:${qty}`).join(',')
+      const key = idem ? `${idem_keys.length}|${idem.fingerprint}` : '0|'
+      rest.push(`${randomPart()}|${key}|${lines}|${customer_id ?? ''}`)
     }
     const args = {
       shard: shardText(shard),
@@ -190,7 +186,7 @@ export function createHolds(options: {
       { status: 'extended'; hold: Hold } | { status: 'already_used' | 'extension_limit' | HoldGone }
     > {
       const reply = await run('extend-hold', shardOfId(id), { args: { id }, id })
-      if (reply[0] === 'extended') return { status: 'extended', hold: parseHold(id, reply[1], reply[2]) }
+      if (reply[0] === 'extended') return { status: 'extended', hold: parseHold(reply[1], reply[2]) }
       return { status: reply[0] }
     },
 
@@ -200,7 +196,7 @@ export function createHolds(options: {
       { status: 'live'; hold: Hold } | { status: 'already_used'; order: Order } | { status: HoldGone }
     > {
       const reply = await run('read-hold', shardOfId(id), { args: { id }, id })
-      if (reply[0] === 'live') return { status: 'live', hold: parseHold(id, reply[1], reply[2]) }
+      if (reply[0] === 'live') return { status: 'live', hold: parseHold(reply[1], reply[2]) }
       if (reply[0] === 'already_used') return { status: 'already_used', order: parseOrder(reply[1]) }
       return { status: reply[0] }
     },

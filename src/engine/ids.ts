@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto'
  * So an id alone finds its shard, and one that is past its time and not there has expired, which nobody had to remember.
  */
 const ID = /^[A-Za-z0-9_-]{16}[0-9a-f]{11}(0|[1-9a-f][0-9a-f]{0,2})$/
+const EXPIRY_AT = 16
 const SHARD_AT = 27
 const RANDOM_BYTES = 12
 const POOL_BYTES = RANDOM_BYTES * 256
@@ -31,6 +32,11 @@ export const orderId = (id: string) => `ord_${id}`
 export function parseId(prefix: 'hld_' | 'ord_', text: string): string | undefined {
   const id = text.slice(prefix.length)
   return text.startsWith(prefix) && ID.test(id) ? id : undefined
+}
+
+/** The first `expires_at` in ms of the hold with this id; an extension came later. */
+export function firstExpiresAtMs(id: string): number {
+  return Number.parseInt(id.slice(EXPIRY_AT, SHARD_AT), 16)
 }
 
 /** The shard that an id names. It may be one that this installation does not have. */

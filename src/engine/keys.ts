@@ -6,7 +6,7 @@ export type ShardKey =
   | 'epoch'
   | 'products'
   | 'holds'
-  | 'expiry'
+  | 'extended'
   | 'prepaid'
   | 'deadlines'
   | 'buyers'

@@ -1,36 +1,50 @@
 import type { Redis } from 'ioredis'
+import { firstExpiresAtMs } from './ids.ts'
 import type { Keys, ShardKey } from './keys.ts'
 import { type Hold, parseHold, parseOrder } from './records.ts'
 import { ask } from './redis.ts'
 import type { Run } from './run.ts'
 
 const TYPES: Partial<Record<ShardKey, string>> = {
-  holds: 'hash',
-  expiry: 'zset',
+  holds: 'zset',
+  extended: 'hash',
   prepaid: 'zset',
   journal: 'stream',
   dead: 'stream',
 }
 const SCAN_COUNT = 2_000
 const UNLINK_COUNT = 500
-/** Holds dropped, or buyers loaded, in one step. */
+/** Holds dropped or moved, or buyers loaded, in one step. */
 const MAX_STEP = 500
+/** Holds read at once: 1 ms of Redis. */
+const HOLDS_PAGE = 5_000
 
-export type Dropped = { hold: Pick<Hold, 'id' | 'expires_at_ms'>; is_remembered: boolean }
+/** A hold as it stands in Redis, dead or alive. */
+export type StoredHold = Hold & { member: string; is_prepaid: boolean }
 
 /** What only a rebuild does to a shard. All writes but the removal of single orders carry the new epoch. */
 export function createRebuilding(options: { redis: Redis; run: Run; keys: Keys }) {
   const { redis, run, keys } = options
 
-  async function* pages<Thing>(things: Thing[]): AsyncGenerator<Thing[]> {
+  function* pages<Thing>(things: Thing[]): Generator<Thing[]> {
     for (let at = 0; at < things.length; at += MAX_STEP) yield things.slice(at, at + MAX_STEP)
   }
 
-  async function scores(shard: number, key: 'expiry' | 'prepaid'): Promise<Map<string, number>> {
-    const flat = await ask('holds', redis.zrange(keys.shard(shard, key), '0', '-1', 'WITHSCORES'))
-    const found = new Map<string, number>()
-    for (let at = 0; at + 1 < flat.length; at += 2) found.set(flat[at] as string, Number(flat[at + 1]))
-    return found
+  async function storedHolds(shard: number, key: 'holds' | 'prepaid'): Promise<StoredHold[]> {
+    const found: StoredHold[] = []
+    for (let from = 0; ; from += HOLDS_PAGE) {
+      const name = keys.shard(shard, key)
+      const flat = await ask(
+        'holds',
+        redis.zrange(name, String(from), String(from + HOLDS_PAGE - 1), 'WITHSCORES'),
+      )
+      for (let at = 0; at + 1 < flat.length; at += 2) {
+        const member = flat[at] as string
+        const hold = parseHold(member, Math.floor(Number(flat[at + 1])))
+        found.push({ ...hold, member, is_prepaid: key === 'prepaid' })
+      }
+      if (flat.length < 2 * HOLDS_PAGE) return found
+    }
   }
 
   return {
@@ -78,66 +92,58 @@ export function createRebuilding(options: { redis: Redis; run: Run; keys: Keys }
       }
     },
 
-    /** All holds that are there, dead or alive, those that have no end with 0 in its place; and ends that have no hold. */
-    async allHolds(shard: number): Promise<{ holds: Hold[]; stray_ids: string[] }> {
-      const [expiry, prepaid] = await Promise.all([scores(shard, 'expiry'), scores(shard, 'prepaid')])
-      const holds: Hold[] = []
-      let cursor = '0'
-      do {
-        const [next, flat] = await ask(
-          'holds',
-          redis.hscan(keys.shard(shard, 'holds'), cursor, 'COUNT', SCAN_COUNT),
-        )
-        for (let at = 0; at + 1 < flat.length; at += 2) {
-          const id = flat[at] as string
-          holds.push(parseHold(id, flat[at + 1] as string, expiry.get(id) ?? prepaid.get(id) ?? 0))
-        }
-        cursor = next
-      } while (cursor !== '0')
-      const ids = new Set(holds.map(({ id }) => id))
-      const stray_ids = [...expiry.keys(), ...prepaid.keys()].filter((id) => !ids.has(id))
-      return { holds, stray_ids }
+    /** All holds that stand in the shard, dead or alive, read while nobody places any. */
+    async allHolds(shard: number): Promise<StoredHold[]> {
+      return [...(await storedHolds(shard, 'holds')), ...(await storedHolds(shard, 'prepaid'))]
     },
 
-    /** How many of these ids have a hold without an end, or an end without a hold, each looked at in one moment. */
-    async countBroken(shard: number, ids: string[]): Promise<number> {
-      let count = 0
-      for (const id of ids) {
-        const found = await ask(
-          'holds',
-          redis
-            .multi()
-            .hexists(keys.shard(shard, 'holds'), id)
-            .zscore(keys.shard(shard, 'expiry'), id)
-            .zscore(keys.shard(shard, 'prepaid'), id)
-            .exec(),
-        )
-        const [has_hold, expires_at, prepaid_until] = (found ?? []).map(([, reply]) => reply)
-        if ((has_hold === 1) !== ((expires_at ?? prepaid_until ?? null) !== null)) count += 1
-      }
-      return count
+    /** How many of these holds can not be found by their id, because Redis has lost that they were extended. */
+    async countUnfindable(shard: number, holds: StoredHold[]): Promise<number> {
+      const later = holds.filter(({ id, expires_at_ms }) => expires_at_ms !== firstExpiresAtMs(id))
+      if (later.length === 0) return 0
+      const ids = later.map(({ id }) => id)
+      const found = await ask('holds', redis.hmget(keys.shard(shard, 'extended'), ...ids))
+      return later.filter(({ expires_at_ms }, at) => Number(found[at]) !== expires_at_ms).length
     },
 
     /** Takes holds out. Those with `is_remembered` answer 410 until they would have ended. */
-    async dropHolds(shard: number, holds: Dropped[]): Promise<void> {
-      for await (const page of pages(holds)) {
+    async dropHolds(
+      shard: number,
+      drops: Array<{ hold: StoredHold; is_remembered: boolean }>,
+    ): Promise<void> {
+      for (const page of pages(drops)) {
         const remembered = page.filter(({ is_remembered }) => is_remembered)
         await run('drop-holds', shard, {
           args: {},
           keys: remembered.map(({ hold }) => keys.id(shard, 'released', hold.id)),
-          rest: page.flatMap(({ hold, is_remembered }) => [hold.id, is_remembered ? hold.expires_at_ms : 0]),
+          rest: page.flatMap(({ hold, is_remembered }) => [
+            hold.member,
+            is_remembered ? hold.expires_at_ms : 0,
+          ]),
         })
       }
     },
 
-    /** Sets which surviving holds are paid for, and what buyers have. */
-    async loadHolds(shard: number, prepaid: Hold[], buyers: Map<string, number>): Promise<void> {
-      for await (const page of pages(prepaid)) {
-        const rest = page.flatMap(({ id, expires_at_ms }) => [id, expires_at_ms])
-        await run('load-holds', shard, { args: { id_count: rest.length }, rest })
+    /** Sets which surviving holds are paid for and which were extended. The others stand as they should. */
+    async loadHolds(shard: number, holds: StoredHold[], paid: Set<string>): Promise<void> {
+      const changed = holds.filter(
+        ({ id, is_prepaid, expires_at_ms }) =>
+          is_prepaid !== paid.has(id) || expires_at_ms !== firstExpiresAtMs(id),
+      )
+      for (const page of pages(changed)) {
+        const rest = page.flatMap(({ id, member, expires_at_ms }) => [
+          member,
+          paid.has(id) ? 1 : 0,
+          expires_at_ms,
+        ])
+        await run('load-holds', shard, { args: {}, rest })
       }
-      for await (const page of pages([...buyers])) {
-        await run('load-holds', shard, { args: { id_count: 0 }, rest: page.flat() })
+    },
+
+    /** Sets what buyers have, by product and customer. */
+    async loadBuyers(shard: number, buyers: Map<string, number>): Promise<void> {
+      for (const page of pages([...buyers])) {
+        await run('load-buyers', shard, { args: {}, rest: page.flat() })
       }
     },
   }

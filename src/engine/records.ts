@@ -1,3 +1,5 @@
+import { firstExpiresAtMs } from './ids.ts'
+
 /** What the scripts store and return, as values. Times are ms since 1970 by the Redis clock, amounts are minor units. */
 
 export type Item = { product_id: number; qty: number; unit_amount: number }
@@ -98,9 +100,9 @@ export function amountOf(items: Item[]): number {
   return items.reduce((sum, item) => sum + item.qty * item.unit_amount, 0)
 }
 
-/** Reads the record lua/include/holds.lua describes. */
-export function parseHold(id: string, record: string, expires_at_ms: number): Hold {
-  const [items_text = '', currency = '', created_at_ms = '', , ...customer] = record.split('|')
+/** Reads `id|record` as lua/include/holds.lua describes it. */
+export function parseHold(member: string, expires_at_ms: number): Hold {
+  const [id = '', items_text = '', currency = '', ttl_ms = '', ...customer] = member.split('|')
   const items = parseItems(items_text)
   return {
     id,
@@ -108,7 +110,7 @@ export function parseHold(id: string, record: string, expires_at_ms: number): Ho
     amount: amountOf(items),
     currency,
     customer_id: orNull(customer.join('|')),
-    created_at_ms: Number(created_at_ms),
+    created_at_ms: firstExpiresAtMs(id) - Number(ttl_ms),
     expires_at_ms,
   }
 }

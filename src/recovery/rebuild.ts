@@ -3,15 +3,16 @@ import { knownOrderIds, unpaidOrders } from '../db/orders.ts'
 import { parkedPayments, paymentsOfOrders } from '../db/payments.ts'
 import { buyersOfShard, type ProductRecord, productsOfShard } from '../db/products.ts'
 import type { Engine } from '../engine/engine.ts'
+import type { StoredHold } from '../engine/rebuilding.ts'
 import type { Hold, Payment } from '../engine/records.ts'
 
 const ORDERS_PAGE = 500
 const IDS_PAGE = 5_000
 
 export type Rebuilt = { holds: number; dropped: number; orders: number }
-type Survivors = { kept: Hold[]; dropped: Array<{ hold: Hold; is_remembered: boolean }> }
+type Survivors = { kept: StoredHold[]; dropped: Array<{ hold: StoredHold; is_remembered: boolean }> }
 
-/** Ids of holds that a parked success paid for in full while they lived: they do not expire. One without an end is given the benefit. */
+/** Ids of holds that a parked success paid for in full while they lived: they do not expire. */
 function paidFor(holds: Hold[], parked: Payment[]): Set<string> {
   const by_id = new Map(holds.map((hold) => [hold.id, hold]))
   const paying = parked.filter(({ order_id, status, amount, currency, created_at_ms }) => {
@@ -19,7 +20,7 @@ function paidFor(holds: Hold[], parked: Payment[]): Set<string> {
     return (
       hold !== undefined &&
       status === 'success' &&
-      (hold.expires_at_ms === 0 || created_at_ms < hold.expires_at_ms) &&
+      created_at_ms < hold.expires_at_ms &&
       (amount ?? hold.amount) === hold.amount &&
       (currency ?? hold.currency) === hold.currency
     )
@@ -32,7 +33,7 @@ function paidFor(holds: Hold[], parked: Payment[]): Set<string> {
  * them. What does not fit beside the orders of PostgreSQL is dropped and remembered as gone.
  */
 export function chooseSurvivors(
-  holds: Hold[],
+  holds: StoredHold[],
   orders: Set<string>,
   paid: Set<string>,
   products: ProductRecord[],
@@ -112,21 +113,16 @@ export async function rebuildShard(sql: Sql, shard: number, engine: Engine): Pro
   await engine.forgetResults(shard, async (ids) => new Set(await knownOrderIds(sql, ids)))
   const products = await productsOfShard(sql, shard)
   const parked = await parkedPayments(sql, shard)
-  const { holds, stray_ids } = await engine.allHolds(shard)
+  const holds = await engine.allHolds(shard)
   const paid = paidFor(holds, parked)
   const { kept, dropped } = chooseSurvivors(holds, await idsOfOrders(sql, holds), paid, products, now_ms)
-  const strays = stray_ids.map((id) => ({ hold: { id, expires_at_ms: 0 }, is_remembered: false }))
-  await engine.dropHolds(shard, [...dropped, ...strays])
+  await engine.dropHolds(shard, dropped)
   const held = heldUnits(kept)
   for (const { id, terms, total, pending, sold } of products) {
     await engine.loadProduct(shard, id, terms, { total, held: held.get(id) ?? 0, pending, sold })
   }
-  const buyers = await unitsOfBuyers(sql, shard, kept, products)
-  await engine.loadHolds(
-    shard,
-    kept.filter(({ id }) => paid.has(id)),
-    buyers,
-  )
+  await engine.loadHolds(shard, kept, paid)
+  await engine.loadBuyers(shard, await unitsOfBuyers(sql, shard, kept, products))
   const orders = await loadOrders(sql, shard, engine)
   for (const [seq, payment] of parked.entries()) await engine.loadParked(shard, payment, seq)
   return { holds: kept.length, dropped: dropped.length, orders }

@@ -48,12 +48,15 @@ const CASES: Broken[] = [
     spares_holds: false,
   },
   {
-    what: 'a key of the wrong type in the place of their ends',
-    spoil: (f) => f.server.redis.set(key(f, 'expiry'), 'text'),
+    what: 'a hold that can not be read',
+    spoil: async (f) => {
+      const [member = '', score = ''] = await f.server.redis.zrange(key(f, 'holds'), '-1', '-1', 'WITHSCORES')
+      await f.server.redis.zrem(key(f, 'holds'), member)
+      await f.server.redis.zadd(key(f, 'holds'), score, member.replace(':', '?'))
+    },
     spares_holds: false,
   },
   { what: 'the loss of all holds', spoil: (f) => f.server.redis.del(key(f, 'holds')), spares_holds: false },
-  { what: 'the loss of their ends', spoil: (f) => f.server.redis.del(key(f, 'expiry')), spares_holds: false },
 ]
 
 async function spoilAndMend(

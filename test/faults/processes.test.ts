@@ -59,7 +59,7 @@ t.test(
     for (let at = 0; at < DEAD_HOLDS; at += AT_ONCE) {
       await Promise.all(Array.from({ length: AT_ONCE }, () => app.engine.placeHold(request)))
     }
-    const left = () => server.redis.hlen(app.engine.keys.shard(0, 'holds'))
+    const left = () => server.redis.zcard(app.engine.keys.shard(0, 'holds'))
     t.equal(await left(), DEAD_HOLDS)
 
     const proxy = await openFaultyProxy(t, server.url)

@@ -77,12 +77,12 @@ t.test('control: an order that leaves its hold behind has its units taken by the
   await f.load(1, 10)
   await f.hold(9)
   const hold = await f.hold(1)
-  const drops = "redis.call('HDEL', keys.holds, id)\nredis.call('ZREM', keys.expiry, id)\n"
+  const drops = '\nremove_hold(keys, hold)\n'
   await f.open({ change: [[drops, '']] }).createOrder(hold.id, null)
-  const [record, live] = [await f.redis.hget(f.keys.shard(0, 'holds'), hold.id), await f.stock()]
-  t.match(record, '1:1:9900|')
-  t.match(live, { available: 0, held: 9, pending: 1 })
-  await f.redis.zadd(f.keys.shard(0, 'expiry'), 1, hold.id)
+  const [, stored] = await f.engine.allHolds(0)
+  t.match(stored, { id: hold.id })
+  t.match(await f.stock(), { available: 0, held: 9, pending: 1 })
+  await f.redis.zadd(f.keys.shard(0, 'holds'), 1, stored?.member ?? '')
   t.match(await f.engine.expireHolds(0), { count: 1 })
   t.match(await f.stock(), { available: 1 }, 'a unit is free that another buyer holds')
 })
@@ -139,14 +139,26 @@ t.test('paid holds whose time is over are named, until they are orders', async (
   await f.equation('at the end')
 })
 
-t.test('a dead hold without a record is an alarm, and no unit moves', async (t) => {
+t.test('a dead hold whose record can not be read is an alarm, and no unit moves', async (t) => {
   const f = await openFixture(t)
   await f.load(1, 10)
   await f.deadHold(1)
-  const { id } = await f.deadHold(1)
-  await f.redis.hdel(f.keys.shard(0, 'holds'), id)
+  await f.redis.zadd(f.keys.shard(0, 'holds'), 1, 'nonsense')
   await unchanged(t, f, () => t.rejects(f.engine.expireHolds(0), { code: 'unavailable' }))
-  t.match(f.alarms, [/expire-holds: BROKEN hold .* has an expires_at but no record/])
+  t.match(f.alarms, [/expire-holds: .*BROKEN a hold has no readable record/])
+})
+
+t.test('a dead hold that was extended leaves nothing behind', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  const hold = await f.hold(1)
+  await f.open({ change: clockAt(hold.created_at_ms + 5) }).extendHold(hold.id)
+  t.equal(await f.redis.exists(f.keys.shard(0, 'extended')), 1)
+  const later = f.open({ change: clockAt(hold.expires_at_ms + 4) })
+  t.match(await later.expireHolds(0), { count: 0 })
+  t.match(await f.open({ change: clockAt(hold.expires_at_ms + 5) }).expireHolds(0), { count: 1 })
+  t.equal(await f.redis.exists(f.keys.shard(0, 'extended')), 0)
+  await f.equation('at the end')
 })
 
 /** Order, release and two sweeps of each hold at the moment at which it ends, on four connections. */
@@ -188,7 +200,7 @@ t.test('of an order, a release and two sweeps at the end of a hold, exactly one 
 
 t.test('control: where an order leaves the hold in place, several have it', async (t) => {
   const f = await openFixture(t)
-  const drops = "redis.call('HDEL', keys.holds, id)\nredis.call('ZREM', keys.expiry, id)\n"
+  const drops = '\nremove_hold(keys, hold)\n'
   const counts = await ending(f, 30, LONG_MS, [[drops, '']])
   t.ok(
     Object.keys(counts).some((winners) => winners.includes(' + ')),

@@ -114,6 +114,10 @@ async function tell(f: Fixture, product: number): Promise<void> {
     .placeHold({ items: [{ product_id: product, qty: 1 }], customer_id: 'bob', idem: null })
   await f.until(dead.expires_at_ms)
   await pay(late, 'after', 'success')
+  const rest = (await f.stock(product))?.available ?? 0
+  const taken = await f.hold([[product, rest]], { ...own, engine: short })
+  await f.until(taken.expires_at_ms)
+  await f.hold(one, own)
   const second = await f.hold(one, { ...own, engine: short })
   await f.until(second.expires_at_ms)
   await f.engine.expireHolds(shard)
@@ -148,8 +152,9 @@ async function rebuild(f: Fixture, shard: number): Promise<void> {
     (await f.redis.xrange(f.keys.shard(shard, 'journal'), '-', '+', 'COUNT', 1))[0] ?? []
   await f.engine.journal.buryEntry(shard, entry_id, 'testing')
   await f.engine.clearShard(shard)
-  const { holds } = await f.engine.allHolds(shard)
-  await f.engine.loadHolds(shard, holds, new Map([['3:ada', 1]]))
+  const holds = await f.engine.allHolds(shard)
+  await f.engine.loadHolds(shard, holds, new Set([holds[0]?.id ?? '']))
+  await f.engine.loadBuyers(shard, new Map([['3:ada', 1]]))
   await f.engine.dropHolds(
     shard,
     holds.map((hold, at) => ({ hold, is_remembered: at % 2 === 0 })),

@@ -1,23 +1,25 @@
 import t from 'tap'
 import { clockAt } from '../fixtures/change.ts'
-import { openFixture, refusedByFence } from '../fixtures/redis.ts'
+import { openFixture, refusedByFence, unchanged } from '../fixtures/redis.ts'
 
-const MAX_STEP = 500 // holds, or buyers, in one call
+const MAX_STEP = 500 // holds in one call
 
-t.test('paid holds and buyers are not loaded with another epoch, nor without one', async (t) => {
+t.test('paid holds are not loaded with another epoch, nor without one', async (t) => {
   const f = await openFixture(t)
   await f.load(1, 10)
-  const hold = await f.hold(1)
-  await refusedByFence(t, f, (engine) => engine.loadHolds(0, [hold], new Map([['1:ada', 1]])))
-  await refusedByFence(t, f, (engine) => engine.loadHolds(0, [], new Map([['1:ada', 1]])))
+  const { id } = await f.hold(1)
+  const holds = await f.engine.allHolds(0)
+  await refusedByFence(t, f, (engine) => engine.loadHolds(0, holds, new Set([id])))
 })
 
 t.test('a hold that is loaded as paid does not expire, the others do', async (t) => {
   const f = await openFixture(t)
   await f.load(1, 10)
   const [paid, other] = [await f.hold(1), await f.hold(1)]
-  await f.engine.loadHolds(0, [paid], new Map())
+  const load = async () => f.engine.loadHolds(0, await f.engine.allHolds(0), new Set([paid.id]))
+  await load()
   await f.equation('after the load')
+  await unchanged(t, f, load)
   const later = f.open({ change: clockAt(Math.max(paid.expires_at_ms, other.expires_at_ms)) })
   t.match(await later.expireHolds(0), { count: 1, prepaid_ids: [paid.id] })
   t.same(await later.readHold(paid.id), { status: 'live', hold: paid })
@@ -25,30 +27,39 @@ t.test('a hold that is loaded as paid does not expire, the others do', async (t)
   await f.equation('at the end')
 })
 
-t.test('what buyers have counts again towards their limit, whatever they are called', async (t) => {
+t.test('a hold that is loaded as not paid expires, though it was', async (t) => {
   const f = await openFixture(t)
-  await f.load(1, 10, { max_per_customer: 3 })
-  await f.engine.loadHolds(
-    0,
-    [],
-    new Map([
-      ['1:ada', 3],
-      ['1:a|b:c 漢字', 2],
-    ]),
-  )
-  t.match(await f.place(1, { customer_id: 'ada' }), { status: 'limit_exceeded', limit: 3 })
-  t.match(await f.place(2, { customer_id: 'a|b:c 漢字' }), { status: 'limit_exceeded' })
-  t.match(await f.place(1, { customer_id: 'a|b:c 漢字' }), { status: 'placed' })
+  await f.load(1, 10)
+  const { id, expires_at_ms } = await f.hold(1)
+  await f.engine.loadHolds(0, await f.engine.allHolds(0), new Set([id]))
+  await f.engine.loadHolds(0, await f.engine.allHolds(0), new Set())
+  t.match(await f.open({ change: clockAt(expires_at_ms) }).expireHolds(0), { count: 1, prepaid_ids: [] })
+  await f.equation('at the end')
 })
 
-t.test('more paid holds and buyers than one call takes are loaded all the same', async (t) => {
+t.test('a hold that was extended is found again, paid or not', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  const [paid, other] = [await f.hold(1), await f.hold(1)]
+  const extending = f.open({ change: clockAt(other.created_at_ms + 7) })
+  for (const { id } of [paid, other]) await extending.extendHold(id)
+  const before = await Promise.all([paid, other].map(({ id }) => f.engine.readHold(id)))
+  await f.redis.del(f.keys.shard(0, 'extended'))
+  t.match(await f.engine.readHold(other.id), { status: 'not_found' })
+  t.equal(await f.engine.countUnfindable(0, await f.engine.allHolds(0)), 2)
+  await f.engine.loadHolds(0, await f.engine.allHolds(0), new Set([paid.id]))
+  t.equal(await f.engine.countUnfindable(0, await f.engine.allHolds(0)), 0)
+  t.same(await Promise.all([paid, other].map(({ id }) => f.engine.readHold(id))), before)
+  await f.equation('at the end')
+})
+
+t.test('more paid holds than one call takes are loaded all the same', async (t) => {
   const f = await openFixture(t)
   const many = MAX_STEP + 2
   await f.load(1, many)
   const holds = await Promise.all(Array.from({ length: many }, () => f.hold(1)))
-  await f.engine.loadHolds(0, holds, new Map(holds.map((_, at) => [`1:buyer ${at}`, 1])))
+  await f.engine.loadHolds(0, await f.engine.allHolds(0), new Set(holds.map(({ id }) => id)))
   t.equal(await f.redis.zcard(f.keys.shard(0, 'prepaid')), many)
-  t.equal(await f.redis.zcard(f.keys.shard(0, 'expiry')), 0)
-  t.equal(await f.redis.hlen(f.keys.shard(0, 'buyers')), many)
+  t.equal(await f.redis.zcard(f.keys.shard(0, 'holds')), 0)
   await f.equation('after the load')
 })

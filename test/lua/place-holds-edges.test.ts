@@ -20,7 +20,7 @@ t.test('dead holds are left alone while there is enough free stock', async (t) =
   await f.load(1, 3)
   const dead = await f.deadHold(1)
   await f.hold(2)
-  t.match(await f.redis.hexists(f.keys.shard(0, 'holds'), dead.id), 1)
+  t.match(await f.engine.allHolds(0), [dead, Object])
   await f.equation('with a dead hold in it')
 })
 

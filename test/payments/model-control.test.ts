@@ -45,9 +45,7 @@ const RULES: Record<string, Change> = {
   'parked payments are applied in another order than they came': [
     ['tonumber(a.seq) < tonumber(b.seq)', 'tonumber(a.seq) > tonumber(b.seq)'],
   ],
-  'a hold that was paid for expires': [
-    ["if pays and redis.call('ZREM', keys.expiry, id) == 1 then", 'if false then'],
-  ],
+  'a hold that was paid for expires': [['if pays and hold.key == keys.holds then', 'if false then']],
   'a parked success is ignored when its hold is released': [
     [
       "records[i] = payment_record(id, payment, 'refund_due', 'parked', reason)",
