@@ -72,7 +72,9 @@ for i, payment in ipairs(payments) do
 end
 
 remove_hold(keys, hold)
-drop_parked(keys, id)
+if #payments > 0 then
+  drop_parked(keys, id)
+end
 drop_dead_holds(keys)
 save_buyers(keys.buyers)
 save_stock(keys.products)

@@ -58,6 +58,7 @@ export function gather<Item, Answer>(options: {
   function refuseLate(): void {
     const since_ms = performance.now() - max_wait_ms
     const in_time = waiting.findIndex((it) => it.since_ms > since_ms)
+    if (in_time === 0) return
     const late = in_time < 0 ? waiting : waiting.slice(0, in_time)
     waiting = in_time < 0 ? [] : waiting.slice(in_time)
     for (const { reject } of late) reject(new UnavailableError('unavailable', 'its turn came too late'))

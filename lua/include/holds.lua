@@ -93,6 +93,8 @@ local function find_hold(keys, id, now)
 end
 
 local function remove_hold(keys, hold)
-  redis.call('HDEL', keys.extended, hold.id)
+  if hold.expires_at_ms ~= first_expires_at_ms(hold.id) then
+    redis.call('HDEL', keys.extended, hold.id)
+  end
   redis.call('ZREM', hold.key, hold.member)
 end

@@ -75,15 +75,19 @@ local function refuse_stock(keys, request, now, default_ttl_ms)
       if dead_are_more and stock.total >= item.qty then
         return { 'backlog' }
       end
-      local reason = 'too_many'
-      if stock.available == 0 then
-        reason = stock.held + stock.pending > 0 and 'all_held' or 'sold_out'
+      if stock.available > 0 then
+        return { 'insufficient_stock', item.product, 'too_many', stock.available, 0 }
       end
-      local retry_after_ms = 0
-      if reason == 'all_held' then
-        retry_after_ms = wait_ms(keys, now, terms_of(keys.products, item.product, default_ttl_ms).hold_ttl_ms)
+      -- Nothing comes back in this step any more, so all who come after get the same answer.
+      if not stock.none_left then
+        local reason, retry_after_ms = 'sold_out', 0
+        if stock.held + stock.pending > 0 then
+          local ttl_ms = terms_of(keys.products, item.product, default_ttl_ms).hold_ttl_ms
+          reason, retry_after_ms = 'all_held', wait_ms(keys, now, ttl_ms)
+        end
+        stock.none_left = { 'insufficient_stock', item.product, reason, 0, retry_after_ms }
       end
-      return { 'insufficient_stock', item.product, reason, stock.available, retry_after_ms }
+      return stock.none_left
     end
   end
 end

@@ -25,8 +25,8 @@ const MAX_WAIT_MS = 1_000
 /** Past this, PostgreSQL is so far behind that new holds would only lead to orders that can not be made. */
 const MAX_JOURNAL_ENTRIES = 20_000
 const MAX_JOURNAL_AGE_MS = 120_000
-/** Each try takes 250 dead holds back, so 400,000 of them may stand before a buyer. */
-const MAX_BACKLOG_TRIES = 1_600
+/** Each try takes 250 dead holds back in some milliseconds, so that some 100,000 of them may stand before a buyer. */
+const MAX_BACKLOG_MS = 2_000
 export const IDEM_TTL_MS = 24 * 3600 * 1000
 
 /** `fingerprint` tells one body from another, by letters, digits, - and _ alone. */
@@ -130,6 +130,12 @@ export function createHolds(options: {
     return replies as PlaceReply[]
   }
 
+  /** The one shard in which all of the products live, or undefined. */
+  function shardOfItems(items: HoldRequest['items']): number | undefined {
+    const [shard, ...others] = items.map(({ product_id }) => shardOfProduct(product_id))
+    return others.every((other) => other === shard) ? shard : undefined
+  }
+
   const gathers = Array.from({ length: shards }, (_, shard) =>
     gather<HoldRequest, PlaceReply>({
       run: (requests) => placeBatch(shard, requests),
@@ -144,14 +150,15 @@ export function createHolds(options: {
     /** Places a hold: all of its items or none. Rejects with UnavailableError when nothing can be promised. */
     async placeHold(request: HoldRequest): Promise<PlaceHold> {
       const items = mergeItems(request.items)
-      const [shard, ...others] = new Set(items.map(({ product_id }) => shardOfProduct(product_id)))
-      const gathered = gathers[shard ?? -1]
-      if (others.length > 0 || !gathered) return { status: 'not_in_one_shard' }
-      for (let tries = 0; tries < MAX_BACKLOG_TRIES; tries += 1) {
+      const shard = shardOfItems(items)
+      const gathered = shard === undefined ? undefined : gathers[shard]
+      if (!gathered) return { status: 'not_in_one_shard' }
+      const until_ms = performance.now() + MAX_BACKLOG_MS
+      do {
         const reply = await gathered.add({ ...request, items })
         if (reply[0] !== 'backlog') return answerPlace(reply)
-      }
-      throw new Error('dead holds do not come to an end')
+      } while (performance.now() < until_ms)
+      throw new UnavailableError('unavailable', 'dead holds are still being taken back')
     },
 
     /** Ends a hold; its units are free at once. `entry` carries parked payments that are due for refund now. */

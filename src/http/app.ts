@@ -103,11 +103,11 @@ export async function buildApp(deps: Deps & { isDraining?: () => boolean }): Pro
   addJsonParser(app)
   addErrorHandlers(app)
   addDeadline(app)
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id)
     if (request.headers.host === undefined && request.raw.httpVersion === '1.1') {
-      await sendInvalid(reply, '/headers/host', 'is missing')
-    }
+      sendInvalid(reply, '/headers/host', 'is missing')
+    } else done()
   })
   await addLoadShedding(app)
   await addDocs(app)

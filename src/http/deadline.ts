@@ -7,23 +7,22 @@ import { UnavailableError } from '../errors.ts'
  */
 const DEADLINE_MS = 2_700
 
+/** What the handler answers, or UnavailableError after the deadline. */
+function inTime<Answer>(answer: Promise<Answer>): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const late = () => reject(new UnavailableError('unavailable', 'the answer took too long'))
+    const timer = setTimeout(late, DEADLINE_MS)
+    answer.then(resolve, reject).finally(() => clearTimeout(timer))
+  })
+}
+
 /** Answers 503 in the place of a handler that takes too long. What it has begun goes on; the journal knows of it. */
 export function addDeadline(app: FastifyInstance): void {
   app.addHook('onRoute', (route) => {
     const { handler } = route
-    route.handler = async function (request, reply) {
-      let timer: NodeJS.Timeout | undefined
-      const late = new Promise<never>((_resolve, reject) => {
-        timer = setTimeout(
-          () => reject(new UnavailableError('unavailable', 'the answer took too long')),
-          DEADLINE_MS,
-        )
-      })
-      try {
-        return await Promise.race([handler.call(this, request, reply), late])
-      } finally {
-        clearTimeout(timer)
-      }
+    route.handler = function (request, reply) {
+      const answer = handler.call(this, request, reply)
+      return answer instanceof Promise ? inTime(answer) : answer
     }
   })
 }

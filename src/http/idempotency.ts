@@ -6,12 +6,13 @@ import { fingerprint } from './json.ts'
 const HEADER = 'idempotency-key'
 
 /** Node joins a header that came twice; which of the two was meant can not be known. */
-export async function refuseDoubledKey(request: FastifyRequest, reply: FastifyReply): Promise<void> {
-  if (request.headers[HEADER] === undefined) return
+export function refuseDoubledKey(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+  if (request.headers[HEADER] === undefined) return done()
   const { rawHeaders } = request.raw
   let count = 0
   for (let at = 0; at < rawHeaders.length; at += 2) if (rawHeaders[at]?.toLowerCase() === HEADER) count += 1
-  if (count > 1) await sendInvalid(reply, `/headers/${HEADER}`, 'must come once')
+  if (count > 1) sendInvalid(reply, `/headers/${HEADER}`, 'must come once')
+  else done()
 }
 
 /** The Idempotency-Key of a request, or null. Keys of different `scope`s have nothing to do with each other. */

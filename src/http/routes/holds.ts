@@ -64,17 +64,18 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine,
     }
   }
 
-  async function sendRefusal(reply: FastifyReply, refusal: Refusal): Promise<FastifyReply> {
+  /** A product that Redis does not know: there is none, unless Redis has lost it. */
+  async function sendUnknown(reply: FastifyReply, product_id: number): Promise<FastifyReply> {
+    const is_lost = await lookup.isProduct(product_id)
+    return sendProblem(reply, is_lost ? 'recovering' : 'product_not_found', undefined, { product_id })
+  }
+
+  function sendRefusal(reply: FastifyReply, refusal: Refusal): FastifyReply {
     switch (refusal.status) {
       case 'key_reused':
         return sendProblem(reply, 'idempotency_key_reused')
       case 'not_in_one_shard':
         return sendProblem(reply, 'not_in_one_shard', 'Hold these products one by one.')
-      case 'product_not_found': {
-        const { product_id } = refusal
-        const is_lost = await lookup.isProduct(product_id)
-        return sendProblem(reply, is_lost ? 'recovering' : 'product_not_found', undefined, { product_id })
-      }
       case 'insufficient_stock': {
         const { product_id, reason, available, retry_after_ms } = refusal
         const seconds = reason === 'all_held' ? Math.max(1, Math.floor(retry_after_ms / 1000)) : undefined
@@ -108,10 +109,16 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine,
       if (typeof items === 'string') return sendInvalid(reply, '', items)
       const customer_id = request.body.customer_id ?? null
       const result = await engine.placeHold({ items, customer_id, idem: readIdem(request, 'holds') })
-      if (!('hold' in result)) return sendRefusal(reply, result)
+      if (result.status === 'product_not_found') return sendUnknown(reply, result.product_id)
+      if (!('hold' in result)) {
+        // Not returned: Fastify would wait until the last byte has left, for thousands of refusals at once.
+        sendRefusal(reply, result)
+        return
+      }
       const data = presentHold(result.hold)
       if (result.status === 'replayed') reply.header(REPLAYED_HEADER, 'true')
-      return reply.code(201).header('location', `/api/holds/${data.hold_id}`).send({ data })
+      reply.code(201).header('location', `/api/holds/${data.hold_id}`)
+      return { data }
     },
   )
 

@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Static } from '@sinclair/typebox'
 import type { FastifyReply } from 'fastify'
 import { createProduct, productPage } from '../../db/products.ts'
-import type { Terms } from '../../engine/products.ts'
+import type { Product as ProductRead, Terms } from '../../engine/products.ts'
 import { UnavailableError } from '../../errors.ts'
 import { adminOnly } from '../auth.ts'
 import { decodeCursor, encodeCursor } from '../cursor.ts'
@@ -49,8 +49,23 @@ function readTerms(body: Static<typeof CreateProductBody>): Terms | { path: stri
   }
 }
 
+/**
+ * Serializes what requests share once: those that gather into one read get the same product. The text is made by the schema
+ * of the first reply, so the replies of one sender must have one schema.
+ */
+function shareText(present: (product: ProductRead) => object) {
+  const texts = new WeakMap<ProductRead, string>()
+  return (reply: FastifyReply, product: ProductRead): void => {
+    const text = texts.get(product) ?? String(reply.serializeInput({ data: present(product) }, '200'))
+    texts.set(product, text)
+    reply.type('application/json; charset=utf-8').send(text)
+  }
+}
+
 export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { config, engine, lookup, db }) => {
   const stream = createStockStream(engine)
+  const sendProduct = shareText((product) => presentProduct(product, engine.hold_ttl_ms))
+  const sendStock = shareText(presentStock)
   app.addHook('preClose', async () => stream.close())
 
   /** A product that Redis does not know: there is none, unless Redis has lost it. */
@@ -129,7 +144,7 @@ export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { conf
     async (request, reply) => {
       const product = await engine.readProduct(request.params.id)
       if (!product) return sendUnknown(reply, request.params.id)
-      return { data: presentProduct(product, engine.hold_ttl_ms) }
+      sendProduct(reply, product)
     },
   )
 
@@ -146,7 +161,8 @@ export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { conf
     },
     async (request, reply) => {
       const product = await engine.readProduct(request.params.id)
-      return product ? { data: presentStock(product) } : sendUnknown(reply, request.params.id)
+      if (!product) return sendUnknown(reply, request.params.id)
+      sendStock(reply, product)
     },
   )
 
