@@ -112,7 +112,7 @@ async function rehearse(
   options: Options,
   run: number,
   life: Life,
-): Promise<{ certificate: Certificate; story: string }> {
+): Promise<{ certificate: Certificate; fault: FaultName | undefined; ready_ms: number }> {
   const { url, stage } = place
   const draw = seeded(options.seed + run)
   const product_id = await createProduct(url, options.units)
@@ -123,17 +123,14 @@ async function rehearse(
   )
   const half_ms = (options.seconds * 1000) / 2
   await setTimeout(half_ms * (0.5 + draw() / 2), undefined, { signal: life.stopping })
-  let story = 'no fault'
-  const fault = options.faults[Math.floor(draw() * options.faults.length)]
-  if (stage && fault) {
-    await stage.inject(fault)
-    story = `${fault}: ready again after ${await awaitReady(url)} ms`
-  }
+  const fault = stage && options.faults[Math.floor(draw() * options.faults.length)]
+  if (fault) await stage.inject(fault)
+  const ready_ms = await awaitReady(url)
   await setTimeout(half_ms, undefined, { signal: life.stopping })
   stop.abort()
   await Promise.race([Promise.all(buyers), setTimeout(FINISH_LIMIT_MS)])
   await awaitReady(url)
-  return { certificate: await settle(place, product_id, ledger), story }
+  return { certificate: await settle(place, product_id, ledger), fault, ready_ms }
 }
 
 /** Waits until nothing is on its way any more, then compares. */
@@ -160,7 +157,16 @@ async function settle(
   }
 }
 
-function print(total: Certificate, runs: number, seed: number): void {
+/** How long the service took to be ready again after each kind of fault, a line each. */
+function timesToReady(ready_ms_by_fault: Map<string, number[]>): Array<[what: string, figures: string]> {
+  return [...ready_ms_by_fault].sort().map(([fault, times]) => {
+    const sorted = times.sort((one, other) => one - other)
+    const median = sorted[Math.floor(sorted.length / 2)]
+    return [`ready after ${fault}`, `median ${median} ms, at most ${sorted.at(-1)} ms, ${times.length} times`]
+  })
+}
+
+function print(total: Certificate, ready: Map<string, number[]>, runs: number, seed: number): void {
   const rows = [
     ['runs', runs],
     ['units offered', total.units],
@@ -176,6 +182,8 @@ function print(total: Certificate, runs: number, seed: number): void {
   process.stdout.write('\nCertificate\n')
   for (const [what, count] of rows)
     process.stdout.write(`  ${what.padEnd(26)}${String(count).padStart(10)}\n`)
+  for (const [what, figures] of timesToReady(ready))
+    process.stdout.write(`  ${what.padEnd(26)}  ${figures}\n`)
   for (const line of [...total.lost, ...total.broken]) process.stdout.write(`  broken: ${line}\n`)
 }
 
@@ -196,8 +204,11 @@ runCommand({ is_service: false }, async (life) => {
     oversold: 0,
     broken: [],
   }
+  const ready = new Map<string, number[]>()
   for (let run = 0; run < options.runs; run += 1) {
-    const { certificate, story } = await rehearse(place, options, run, life)
+    const { certificate, fault, ready_ms } = await rehearse(place, options, run, life)
+    if (fault) ready.set(fault, [...(ready.get(fault) ?? []), ready_ms])
+    const story = fault ? `${fault}: ready again after ${ready_ms} ms` : 'no fault'
     for (const name of ['units', 'held', 'sold', 'refused', 'acknowledged', 'oversold'] as const)
       total[name] += certificate[name]
     total.lost.push(...certificate.lost)
@@ -207,6 +218,6 @@ runCommand({ is_service: false }, async (life) => {
       `run ${run + 1}: ${story}; ${certificate.acknowledged} acknowledged, ${certificate.sold} of ${certificate.units} sold, ${bad === 0 ? 'all promises kept' : `${bad} PROMISES BROKEN`}`,
     )
   }
-  print(total, options.runs, options.seed)
+  print(total, ready, options.runs, options.seed)
   return total.lost.length + total.oversold + total.broken.length === 0 ? 0 : 1
 })

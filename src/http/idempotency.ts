@@ -7,7 +7,10 @@ const HEADER = 'idempotency-key'
 
 /** Node joins a header that came twice; which of the two was meant can not be known. */
 export function refuseDoubledKey(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
-  if (request.headers[HEADER] === undefined) return done()
+  if (request.headers[HEADER] === undefined) {
+    done()
+    return
+  }
   const { rawHeaders } = request.raw
   let count = 0
   for (let at = 0; at < rawHeaders.length; at += 2) if (rawHeaders[at]?.toLowerCase() === HEADER) count += 1
