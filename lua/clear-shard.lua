@@ -3,7 +3,7 @@
   clear-shard: forget what PostgreSQL knows better: counters, terms, deadlines, buyers, parked payments. Holds stay.
   KEYS[1] epoch      string  the fence
   KEYS[2] products   hash    counters and terms of sale
-  KEYS[3] deadlines  zset    unpaid order id by pay_by in ms
+  KEYS[3] deadlines  zset    id|products of unpaid orders by pay_by in ms
   KEYS[4] buyers     hash    product:customer -> units
   KEYS[5] parked     zset    order id of parked payments by their deadline in ms
   ARGV[1] epoch
