@@ -14,6 +14,14 @@ export type Replies = {
     | ['fenced' | 'released' | 'not_found' | 'expired']
     | ['already_used', order: string]
     | ['live', record: string, expires_at_ms: number]
+  'read-holds':
+    | ['fenced']
+    | [
+        'done',
+        last_ms: number,
+        last_id: string,
+        ...Array<[id: string, record: string, expires_at_ms: number]>,
+      ]
   'create-order':
     | ['fenced' | 'key_reused' | 'already_used' | 'released' | 'not_found' | 'expired']
     | ['replayed' | 'created', entry_id: string, order: string, payments: string]
@@ -36,12 +44,12 @@ export type Replies = {
   'expire-orders': ['fenced'] | ['done', ...Array<[entry_id: string, order: string]>]
   'settle-parked': ['fenced' | 'not_due' | 'postponed'] | ['settled', entry_id: string, payments: string]
   'adjust-stock':
-    | ['fenced' | 'key_reused' | 'not_found' | 'backlog']
+    | ['fenced' | 'key_reused' | 'not_found' | 'too_much' | 'backlog']
     | ['replayed', entry_id: string]
     | ['stock_in_use', available: number]
     | ['adjusted', entry_id: string, adjustment: string]
   'bury-entry': ['fenced' | 'unknown_entry' | 'buried']
-  'load-product': ['fenced' | 'updated' | 'loaded']
+  'load-product': ['fenced' | 'unknown' | 'outdated' | 'recount' | 'updated' | 'loaded']
   'clear-shard': ['fenced'] | ['cleared', now_ms: number]
   'drop-holds': ['fenced' | 'dropped']
   'load-holds': ['fenced' | 'loaded']
@@ -108,6 +116,11 @@ export const SIGNATURES = {
     keys: ['epoch', 'holds', 'expiry', 'prepaid', 'order', 'released'],
     args: ['epoch', 'id'],
     statuses: ['fenced', 'already_used', 'released', 'not_found', 'expired', 'live'],
+  },
+  'read-holds': {
+    keys: ['epoch', 'holds', 'expiry', 'prepaid'],
+    args: ['epoch', 'product', 'after_ms', 'after_id', 'limit', 'max_looked'],
+    statuses: ['fenced', 'done'],
   },
   'create-order': {
     keys: [
@@ -206,13 +219,22 @@ export const SIGNATURES = {
   },
   'adjust-stock': {
     keys: ['epoch', 'products', 'holds', 'expiry', 'buyers', 'journal', 'idem'],
-    args: ['epoch', 'product', 'delta', 'key', 'reason', 'idem_ttl_ms'],
-    statuses: ['fenced', 'key_reused', 'replayed', 'not_found', 'backlog', 'stock_in_use', 'adjusted'],
+    args: ['epoch', 'product', 'delta', 'key', 'reason', 'idem_ttl_ms', 'max_amount'],
+    statuses: [
+      'fenced',
+      'key_reused',
+      'replayed',
+      'not_found',
+      'too_much',
+      'backlog',
+      'stock_in_use',
+      'adjusted',
+    ],
   },
   'load-product': {
     keys: ['epoch', 'products'],
-    args: ['epoch', 'product', 'total', 'held', 'pending', 'sold', 'terms...'],
-    statuses: ['fenced', 'updated', 'loaded'],
+    args: ['epoch', 'product', 'total', 'held', 'pending', 'sold', 'version', 'terms...'],
+    statuses: ['fenced', 'unknown', 'outdated', 'recount', 'updated', 'loaded'],
   },
   'bury-entry': {
     keys: ['epoch', 'journal', 'dead'],
