@@ -69,6 +69,29 @@ export function createRebuilding(options: { redis: Redis; run: Run; keys: Keys }
       } while (cursor !== '0')
     },
 
+    /** Forgets the results of stock adjustments that are not known: their units are not in the totals. */
+    async forgetAdjustments(
+      shard: number,
+      findKnown: (asked: Array<{ product_id: number; idempotency_key: string }>) => Promise<Set<string>>,
+    ): Promise<void> {
+      const prefix = keys.idem(shard, 'stock', '')
+      let cursor = '0'
+      do {
+        const [next, found] = await ask(
+          'results',
+          redis.scan(cursor, 'MATCH', `${prefix}*`, 'COUNT', SCAN_COUNT),
+        )
+        const asked = found.map((key) => {
+          const [product = '', ...rest] = key.slice(prefix.length).split(':')
+          return { product_id: Number(product), idempotency_key: rest.join(':') }
+        })
+        const known = found.length === 0 ? new Set() : await findKnown(asked)
+        const unknown = found.filter((key) => !known.has(key.slice(prefix.length)))
+        if (unknown.length > 0) await ask('results', redis.unlink(...unknown))
+        cursor = next
+      } while (cursor !== '0')
+    },
+
     /** Forgets keys of another type than the scripts give them: whatever they held is gone already. */
     async forgetMistyped(shard: number): Promise<void> {
       for (const [name, type] of Object.entries(TYPES)) {
