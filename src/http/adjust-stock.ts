@@ -1,8 +1,8 @@
 import { findAdjustment } from '../db/adjustments.ts'
-import { isOwnFault } from '../db/client.ts'
 import type { Entry } from '../engine/records.ts'
 import { UnavailableError } from '../errors.ts'
 import { finishJournal } from '../journal/recovery.ts'
+import type { Committed } from '../journal/writer.ts'
 import type { Deps } from './deps.ts'
 
 export type Adjusted =
@@ -19,19 +19,12 @@ export function createAdjust({ engine, writer, db }: Pick<Deps, 'engine' | 'writ
   const find = (id: number, key: string) => db.use((sql) => findAdjustment(sql, id, key))
 
   /**
-   * Commits the change. PostgreSQL may refuse to take units out while it does not have the cancellation that gave them back:
-   * then all that came before in the journal goes first.
+   * Commits the change. Before units are taken out, all that came before goes first: PostgreSQL would refuse while it does not
+   * have the cancellation that gave them back.
    */
-  async function commit(entry: Entry): Promise<'committed' | 'refused'> {
-    try {
-      return await writer.commit(entry)
-    } catch (error) {
-      if (!isOwnFault((error as Error).cause ?? error)) throw error
-      await finishJournal(engine, writer, entry.shard, 0)
-      const { product_id = 0, idempotency_key = '' } = entry.adjustment ?? {}
-      if ((await find(product_id, idempotency_key))?.delta == null) throw error
-      return 'committed'
-    }
+  async function commit(entry: Entry, delta: number): Promise<Committed> {
+    if (delta < 0) await finishJournal(engine, writer, entry.shard, 0)
+    return writer.commit(entry)
   }
 
   return async (id: number, delta: number, key: string, reason: string | null): Promise<Adjusted> => {
@@ -46,12 +39,12 @@ export function createAdjust({ engine, writer, db }: Pick<Deps, 'engine' | 'writ
     if (engine.fence.epoch(shard) !== epoch) throw new UnavailableError('recovering', 'the shard was rebuilt')
     const result = await engine.adjustStock(id, delta, key, reason)
     if (result.status === 'adjusted') {
-      const committed = await commit(result.entry)
+      const committed = await commit(result.entry, delta)
       return committed === 'refused' ? { status: 'too_much' } : { status: 'adjusted', shelf }
     }
     if (result.status !== 'replayed') return result
     const left = result.entry_id === '' ? undefined : await engine.journal.readEntry(shard, result.entry_id)
-    if (left && (await commit(left)) === 'refused') return { status: 'too_much' }
+    if (left && (await commit(left, delta)) === 'refused') return { status: 'too_much' }
     // Redis remembers a key also where PostgreSQL refused its entry for good, and it was set aside.
     if ((await find(id, key))?.delta == null)
       throw new UnavailableError('unavailable', 'the change is not written')
