@@ -65,11 +65,11 @@ export async function productPlaces(
   return rows
 }
 
-/** Ids of a page of products above an id. */
+/** Ids of a page of products above an id, of those that have been brought to Redis. */
 export async function productPage(sql: Sql, after: number, limit: number): Promise<number[]> {
   const { rows } = await sql.query<{ id: number }>({
     name: 'product-page',
-    text: 'select id from products where id > $1 order by id limit $2',
+    text: 'select id from products where id > $1 and loaded_version > 0 order by id limit $2',
     values: [after, limit],
   })
   return rows.map(({ id }) => id)

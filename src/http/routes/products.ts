@@ -4,6 +4,7 @@ import { decodeCursor, encodeCursor } from '../cursor.ts'
 import type { Deps } from '../deps.ts'
 import { sendInvalid } from '../errors.ts'
 import { presentProduct, presentStock } from '../present.ts'
+import { sendProblem } from '../problem.ts'
 import { createSendUnknown } from '../product-terms.ts'
 import { Data, Page, PageQuery, replies } from '../schemas/common.ts'
 import { Product, ProductParams, StockWithState } from '../schemas/products.ts'
@@ -32,6 +33,8 @@ export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engi
       if (!after || !Number.isSafeInteger(after[0])) return sendInvalid(reply, '/cursor', 'is not a cursor')
       const ids = await db.use((sql) => productPage(sql, after[0] as number, limit + 1))
       const found = await Promise.all(ids.slice(0, limit).map((id) => engine.readProduct(id)))
+      const lost = found.indexOf(undefined)
+      if (lost >= 0 && (await lookup.isProduct(ids[lost] as number))) return sendProblem(reply, 'recovering')
       const data = found.flatMap((product) => (product ? presentProduct(product, engine.hold_ttl_ms) : []))
       const last = ids.length > limit ? ids[limit - 1] : undefined
       const next_cursor = last === undefined ? null : encodeCursor([last])
