@@ -14,9 +14,11 @@
   ARGV[4] key          idempotency key
   ARGV[5] reason
   ARGV[6] idem_ttl_ms
+  ARGV[7] max_amount   units, and their worth, that can be counted
   Returns { status, ... }
-  Status, first match wins: fenced | key_reused | replayed | not_found | backlog | stock_in_use | adjusted
+  Status, first match wins: fenced | key_reused | replayed | not_found | too_much | backlog | stock_in_use | adjusted
     replayed      journal entry ('' once it is committed)
+    too_much      the product would have more units, or be worth more, than max_amount
     backlog       dead holds are still being taken back: ask again
     stock_in_use  available
     adjusted      journal entry, adjustment as JSON
@@ -26,10 +28,12 @@
 -- @include clock
 -- @include dead-holds
 -- @include orders
+-- @include terms
 local keys = {
   epoch = KEYS[1], products = KEYS[2], holds = KEYS[3], extended = KEYS[4], buyers = KEYS[5], journal = KEYS[6], idem = KEYS[7],
 }
 local epoch, product, delta, key, reason, idem_ttl_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
+local max_amount = tonumber(ARGV[7])
 local MAX_DEAD_HOLDS = 250 -- a step stays under 2 ms
 
 if fenced(keys.epoch, epoch) then
@@ -47,6 +51,10 @@ local now = clock_ms()
 local stock = find_stock(keys.products, product)
 if not stock then
   return { 'not_found' }
+end
+local total = stock.total + delta
+if delta > 0 and (total > max_amount or total * tonumber(terms_of(keys.products, product, 0).unit_amount_text) > max_amount) then
+  return { 'too_much' }
 elseif stock.available + delta < 0 then
   take_dead_holds(keys, now, MAX_DEAD_HOLDS)
 end

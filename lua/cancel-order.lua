@@ -3,7 +3,7 @@
   cancel-order: cancel an unpaid order at its owner's wish; its units are free at once.
   KEYS[1] epoch      string  the fence
   KEYS[2] products   hash    counters and terms of sale
-  KEYS[3] deadlines  zset    unpaid order id by pay_by in ms
+  KEYS[3] deadlines  zset    id|products of unpaid orders by pay_by in ms
   KEYS[4] buyers     hash    product:customer -> units
   KEYS[5] journal    stream  what PostgreSQL does not have yet
   KEYS[6] order      hash    the order

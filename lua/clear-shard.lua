@@ -4,7 +4,7 @@
   which their scores say. Holds stay.
   KEYS[1] epoch      string  the fence
   KEYS[2] products   hash    counters and terms of sale
-  KEYS[3] deadlines  zset    unpaid order id by pay_by in ms
+  KEYS[3] deadlines  zset    id|products of unpaid orders by pay_by in ms
   KEYS[4] buyers     hash    product:customer -> units
   KEYS[5] parked     zset    order id of parked payments by their deadline in ms
   KEYS[6] extended   hash    hold id -> its later expires_at in ms

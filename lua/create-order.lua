@@ -6,7 +6,7 @@
   KEYS[3]  holds            zset    id|record of live holds by expires_at in ms
   KEYS[4]  extended         hash    hold id -> its later expires_at in ms
   KEYS[5]  prepaid          zset    id|record of paid holds by expires_at in ms
-  KEYS[6]  deadlines        zset    unpaid order id by pay_by in ms
+  KEYS[6]  deadlines        zset    id|products of unpaid orders by pay_by in ms
   KEYS[7]  buyers           hash    product:customer -> units
   KEYS[8]  journal          stream  what PostgreSQL does not have yet
   KEYS[9]  parked           zset    order id of parked payments by their deadline in ms

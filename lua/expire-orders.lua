@@ -3,7 +3,7 @@
   expire-orders: cancel orders that are unpaid at their pay_by and give back their units.
   KEYS[1] epoch      string  the fence
   KEYS[2] products   hash    counters and terms of sale
-  KEYS[3] deadlines  zset    unpaid order id by pay_by in ms
+  KEYS[3] deadlines  zset    id|products of unpaid orders by pay_by in ms
   KEYS[4] buyers     hash    product:customer -> units
   KEYS[5] journal    stream  what PostgreSQL does not have yet
   KEYS[6] order...   hash    one an id

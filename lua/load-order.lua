@@ -2,7 +2,7 @@
 --[[
   load-order: bring back an order that Redis has forgotten, with the payments it has seen. Its units are counted already.
   KEYS[1] epoch      string  the fence
-  KEYS[2] deadlines  zset    unpaid order id by pay_by in ms
+  KEYS[2] deadlines  zset    id|products of unpaid orders by pay_by in ms
   KEYS[3] order      hash    the order
   ARGV[1] epoch
   ARGV[2] id
@@ -26,7 +26,7 @@ for at = FIRST_FIELD, #ARGV, MAX_ARGS do
 end
 local order = find_order(keys.order)
 if is_pending(order) then
-  redis.call('ZADD', keys.deadlines, order.pay_by_ms, id)
+  redis.call('ZADD', keys.deadlines, order.pay_by_ms, deadline_of(id, order.items))
 else
   redis.call('PEXPIRE', keys.order, FINAL_ORDER_TTL_MS)
 end

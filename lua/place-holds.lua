@@ -5,7 +5,7 @@
   KEYS[2] products   hash    counters and terms of sale
   KEYS[3] holds      zset    id|record of live holds by expires_at in ms
   KEYS[4] extended   hash    hold id -> its later expires_at in ms
-  KEYS[5] deadlines  zset    unpaid order id by pay_by in ms
+  KEYS[5] deadlines  zset    id|products of unpaid orders by pay_by in ms
   KEYS[6] buyers     hash    product:customer -> units
   KEYS[7] journal    stream  what PostgreSQL does not have yet
   KEYS[8] idem...    string  one a keyed request: fingerprint|expires_at_ms|id|record

@@ -7,6 +7,7 @@ import { StartError } from './errors.ts'
 import { createWriter, type Writer } from './journal/writer.ts'
 import { createLookup, type Lookup } from './recovery/load.ts'
 import { createRecovery, type Recovery } from './recovery/recovery.ts'
+import { createPublisher, type Publisher } from './recovery/terms.ts'
 
 /** What a log needs to offer here. */
 export type Say = Pick<FastifyInstance['log'], 'info' | 'warn' | 'error'>
@@ -16,6 +17,7 @@ export type Service = {
   db: Db
   writer: Writer
   lookup: Lookup
+  publisher: Publisher
   recovery: Recovery
   /** Writes what is still to be written and closes all connections. */
   close(): Promise<void>
@@ -68,5 +70,6 @@ export async function openService(options: {
       ? error
       : new StartError(`can not open the stock: ${(error as Error).message}`)
   }
-  return { engine, db, writer, lookup: createLookup({ db, engine }), recovery, close }
+  const of = { db, engine }
+  return { engine, db, writer, lookup: createLookup(of), publisher: createPublisher(of), recovery, close }
 }

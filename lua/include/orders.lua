@@ -27,6 +27,16 @@ local function order_json(id, order)
   return cjson.encode(order)
 end
 
+-- How deadlines name an unpaid order: by its id and the products whose units it has.
+local function deadline_of(id, items_text)
+  local products = {}
+  for product in string.gmatch(items_text, '(%d+):%d+:%d+') do
+    products[#products + 1] = product
+  end
+  table.sort(products)
+  return id .. '|' .. table.concat(products, ',')
+end
+
 -- Raises the version, journals the order with the payments that moved it, writes it. One call a transition.
 -- Returns the journal entry's id and the order as JSON.
 local function save_order(keys, id, order, payments_json)
@@ -40,9 +50,9 @@ local function save_order(keys, id, order, payments_json)
   end
   redis.call('HSET', keys.order, unpack(fields))
   if is_pending(order) then
-    redis.call('ZADD', keys.deadlines, order.pay_by_ms, id)
+    redis.call('ZADD', keys.deadlines, order.pay_by_ms, deadline_of(id, order.items))
   else
-    redis.call('ZREM', keys.deadlines, id)
+    redis.call('ZREM', keys.deadlines, deadline_of(id, order.items))
     redis.call('PEXPIRE', keys.order, FINAL_ORDER_TTL_MS)
   end
   return order.entry, json

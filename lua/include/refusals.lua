@@ -1,5 +1,6 @@
 -- @include dead-holds
 -- @include terms
+-- @include wait
 -- Why a request of place-holds can not be granted, in the order in which it is checked.
 local MAX_DEAD_HOLDS = 250 -- a step stays under 2 ms
 local dead_holds_taken = false
@@ -10,16 +11,6 @@ local function take_dead_holds_once(keys, now)
     dead_holds_taken = true
     take_dead_holds(keys, now, MAX_DEAD_HOLDS)
   end
-end
-
--- Until the first live hold or unpaid order of the shard ends: no unit comes back by itself before.
-local function wait_ms(keys, now, ttl_ms)
-  local soonest_ms = now + ttl_ms
-  for _, key in ipairs({ keys.holds, keys.deadlines }) do
-    local next_end = redis.call('ZRANGE', key, int(now + 1), '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
-    soonest_ms = math.min(soonest_ms, math.floor(tonumber(next_end[2]) or soonest_ms))
-  end
-  return soonest_ms - now
 end
 
 local function refuse_terms(keys, request, now, default_ttl_ms)
@@ -83,7 +74,7 @@ local function refuse_stock(keys, request, now, default_ttl_ms)
         local reason, retry_after_ms = 'sold_out', 0
         if stock.held + stock.pending > 0 then
           local ttl_ms = terms_of(keys.products, item.product, default_ttl_ms).hold_ttl_ms
-          reason, retry_after_ms = 'all_held', wait_ms(keys, now, ttl_ms)
+          reason, retry_after_ms = 'all_held', wait_ms(keys, item.product, now, ttl_ms)
         end
         stock.none_left = { 'insufficient_stock', item.product, reason, 0, retry_after_ms }
       end

@@ -16,9 +16,9 @@ runCommand({ is_service: true }, async (life) => {
   const servers = await openMigrated(config, life)
   await ensureProduct(servers.database_url, config.STOCK_SHARDS)
   const service = await openOn(servers, config, life)
-  const { engine, writer, log } = service
+  const { log } = service
   if (config.SWEEPER === 'inline') {
-    const sweeper = startSweeper({ engine, writer, say: (message) => log.warn(message) })
+    const sweeper = startSweeper({ ...service, say: (message) => log.warn(message) })
     life.onStop(() => sweeper.stop())
   }
 

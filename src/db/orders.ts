@@ -50,19 +50,71 @@ export async function upsertOrders(sql: Sql, orders: Order[]): Promise<void> {
       orders.map(({ idem }) => idem),
     ],
   })
-  const items = orders.flatMap(({ id, items }) => items.map((item) => ({ ...item, order_id: orderId(id) })))
+  const items = orders.flatMap(({ id, items, created_at_ms }) =>
+    items.map((item) => ({ ...item, order_id: orderId(id), created_at_ms })),
+  )
   await sql.query({
     name: 'insert-order-items',
-    text: `insert into order_items (order_id, product_id, qty, unit_amount)
-      select * from unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[])
+    text: `insert into order_items (order_id, product_id, qty, unit_amount, created_at)
+      select order_id, product_id, qty, unit_amount, to_timestamp(created_at_ms / 1000.0)
+      from unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
+        as new (order_id, product_id, qty, unit_amount, created_at_ms)
       on conflict do nothing`,
     values: [
       items.map(({ order_id }) => order_id),
       items.map(({ product_id }) => product_id),
       items.map(({ qty }) => qty),
       items.map(({ unit_amount }) => unit_amount),
+      items.map(({ created_at_ms }) => created_at_ms),
     ],
   })
+}
+
+export type OrderFilter = {
+  payment_status?: Order['payment_status'] | undefined
+  order_status?: Order['order_status'] | undefined
+  product_id?: number | undefined
+  customer_id?: string | undefined
+}
+/** A place in the order of orders: by creation, then by id as the outside sees it. */
+export type OrderPlace = readonly [created_at_ms: number, order_id: string]
+
+/**
+ * A page of orders, newest first, those after a place. Creation and id never change, so that pages neither skip nor repeat an
+ * order while others are added or move on. Every filter has an index that gives the rows in this order.
+ */
+export async function listOrders(
+  sql: Sql,
+  filter: OrderFilter,
+  after: OrderPlace | null,
+  limit: number,
+): Promise<Order[]> {
+  const values: Array<string | number> = []
+  const value = (one: string | number) => `$${values.push(one)}`
+  const { product_id } = filter
+  // The orders of a product are found and sorted by their items, which carry the moment of creation for this.
+  const [from, created_at, id] =
+    product_id === undefined
+      ? ['orders o', 'o.created_at', 'o.id']
+      : ['order_items f join orders o on o.id = f.order_id', 'f.created_at', 'f.order_id']
+  const wanted = [
+    ...(product_id === undefined ? [] : [`f.product_id = ${value(product_id)}`]),
+    ...(['payment_status', 'order_status', 'customer_id'] as const).flatMap((column) => {
+      const one = filter[column]
+      return one === undefined ? [] : [`o.${column} = ${value(one)}`]
+    }),
+    ...(after
+      ? [
+          `(${created_at}, ${id}) < (to_timestamp(${value(after[0])}::bigint / 1000.0)::timestamptz(3), ${value(after[1])})`,
+        ]
+      : []),
+  ]
+  const { rows } = await sql.query<OrderRow>(
+    `select ${ORDER_COLUMNS} from ${from} ${wanted.length > 0 ? `where ${wanted.join(' and ')}` : ''}
+      order by ${created_at} desc nulls last, ${id} desc nulls last limit ${value(limit)}`,
+    values,
+  )
+  return rows.map(toOrder)
 }
 
 /** The orders with these ids (without `ord_`), as far as they exist. */

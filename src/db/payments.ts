@@ -88,7 +88,7 @@ export async function listPayments(
       where ($1::text is null or outcome = $1) and ($2::text is null or order_id = $2)
         and ($3::boolean is null or (refunded_at is not null) = $3)
         and ($4::bigint is null or (created_at, idempotency_key) < (to_timestamp($4 / 1000.0)::timestamptz(3), $5))
-      order by created_at desc, idempotency_key desc limit $6`,
+      order by created_at desc nulls last, idempotency_key desc nulls last limit $6`,
     [
       filter.outcome ?? null,
       filter.order_id ?? null,

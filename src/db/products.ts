@@ -1,5 +1,4 @@
 import type { Terms } from '../engine/products.ts'
-import type { Adjustment } from '../engine/records.ts'
 import type { Sql } from './client.ts'
 
 /** A product as PostgreSQL knows it: its terms, where it lives, and its units in unpaid and paid orders. */
@@ -9,12 +8,15 @@ export type ProductRecord = {
   total: number
   pending: number
   sold: number
+  /** Raised by every change of the terms. */
+  version: number
   terms: Terms
 }
 
-type ProductRow = Omit<ProductRecord, 'terms'> & Terms
+export type ProductRow = Omit<ProductRecord, 'terms'> & Terms
 
-const PRODUCT_COLUMNS = `p.id, p.shard, p.total, p.name, p.unit_amount, p.currency, p.paused, p.max_per_hold, p.max_per_customer,
+export const PRODUCT_COLUMNS = `p.id, p.shard, p.total, p.terms_version as version, p.name, p.unit_amount, p.currency, p.paused,
+  p.max_per_hold, p.max_per_customer,
   p.hold_ttl_seconds * 1000 as hold_ttl_ms,
   (extract(epoch from p.starts_at) * 1000)::bigint as starts_at_ms,
   (extract(epoch from p.ends_at) * 1000)::bigint as ends_at_ms`
@@ -24,7 +26,7 @@ const COMMITTED = `(select i.product_id,
     sum(i.qty) filter (where o.order_status = 'confirmed')::bigint as sold
   from order_items i join orders o on o.id = i.order_id where o.order_status <> 'cancelled' group by i.product_id)`
 
-function toProduct({ id, shard, total, pending, sold, ...row }: ProductRow): ProductRecord {
+export function toProduct({ id, shard, total, pending, sold, version, ...row }: ProductRow): ProductRecord {
   const { name, unit_amount, currency, hold_ttl_ms, starts_at_ms, ends_at_ms, paused } = row
   const { max_per_hold, max_per_customer } = row
   const terms = {
@@ -38,7 +40,7 @@ function toProduct({ id, shard, total, pending, sold, ...row }: ProductRow): Pro
     max_per_hold,
     max_per_customer,
   }
-  return { id, shard, total, pending, sold, terms }
+  return { id, shard, total, pending, sold, version, terms }
 }
 
 /** All products of a shard with their committed units. */
@@ -63,21 +65,21 @@ export async function productPlaces(
   return rows
 }
 
-/** Ids of a page of products above an id. */
+/** Ids of a page of products above an id, of those that have been brought to Redis. */
 export async function productPage(sql: Sql, after: number, limit: number): Promise<number[]> {
   const { rows } = await sql.query<{ id: number }>({
     name: 'product-page',
-    text: 'select id from products where id > $1 order by id limit $2',
+    text: 'select id from products where id > $1 and loaded_version > 0 order by id limit $2',
     values: [after, limit],
   })
   return rows.map(({ id }) => id)
 }
 
-/** Which of these ids are products, and where they live. */
+/** Which of these ids are products that have been brought to Redis, and where they live. */
 export async function findProducts(sql: Sql, ids: number[]): Promise<Array<{ id: number; shard: number }>> {
   const { rows } = await sql.query({
     name: 'find-products',
-    text: 'select id, shard from products where id = any($1::bigint[])',
+    text: 'select id, shard from products where id = any($1::bigint[]) and loaded_version > 0',
     values: [ids],
   })
   return rows
@@ -98,31 +100,6 @@ export async function seedProduct(
   if (rowCount === 0) return false
   await sql.query(`select setval(pg_get_serial_sequence('products', 'id'), 1)`)
   return true
-}
-
-/** Records stock adjustments and changes the totals by those that were not recorded before. */
-export async function recordAdjustments(sql: Sql, adjustments: Adjustment[]): Promise<void> {
-  if (adjustments.length === 0) return
-  await sql.query({
-    name: 'record-adjustments',
-    text: `with recorded as (
-        insert into stock_adjustments (product_id, idempotency_key, delta, reason, created_at)
-        select product_id, idempotency_key, delta, reason, to_timestamp(created_at_ms / 1000.0)
-        from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::bigint[])
-          as new (product_id, idempotency_key, delta, reason, created_at_ms)
-        on conflict do nothing returning product_id, delta
-      )
-      update products set total = total + change.delta
-      from (select product_id, sum(delta)::bigint as delta from recorded group by product_id) as change
-      where products.id = change.product_id`,
-    values: [
-      adjustments.map(({ product_id }) => product_id),
-      adjustments.map(({ idempotency_key }) => idempotency_key),
-      adjustments.map(({ delta }) => delta),
-      adjustments.map(({ reason }) => reason),
-      adjustments.map(({ created_at_ms }) => created_at_ms),
-    ],
-  })
 }
 
 /** Units that customers have in orders of products with `max_per_customer`, by product and customer. */
@@ -149,39 +126,6 @@ export async function committedOfShard(sql: Sql, shard: number): Promise<Map<num
     values: [shard],
   })
   return new Map(rows.map(({ id, committed }) => [id, committed]))
-}
-
-/** Creates a product in the shard that its id names. Returns it as recorded. */
-export async function createProduct(
-  sql: Sql,
-  terms: Terms,
-  total: number,
-  shards: number,
-): Promise<ProductRecord> {
-  const { rows } = await sql.query<{ id: number; shard: number }>({
-    name: 'create-product',
-    text: `with new as (select nextval(pg_get_serial_sequence('products', 'id')) as id)
-      insert into products (id, name, unit_amount, currency, total, shard, hold_ttl_seconds, starts_at, ends_at, paused,
-        max_per_hold, max_per_customer)
-      select id, $1, $2, $3, $4, id % $5::int, $6::bigint / 1000, to_timestamp($7::bigint / 1000.0),
-        to_timestamp($8::bigint / 1000.0), $9, $10, $11 from new returning id, shard`,
-    values: [
-      terms.name,
-      terms.unit_amount,
-      terms.currency,
-      total,
-      shards,
-      terms.hold_ttl_ms,
-      terms.starts_at_ms,
-      terms.ends_at_ms,
-      terms.paused,
-      terms.max_per_hold,
-      terms.max_per_customer,
-    ],
-  })
-  const [created] = rows
-  if (!created) throw new Error('an insert returned no row')
-  return { ...created, total, pending: 0, sold: 0, terms }
 }
 
 /**

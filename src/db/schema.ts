@@ -33,6 +33,8 @@ export const products = pgTable(
     committed: count('committed').notNull().default(0),
     /** Where its stock lives. Products of one shard can be held together. */
     shard: integer('shard').notNull(),
+    /** Products of one shelf live in one shard. */
+    shelf: text('shelf'),
     hold_ttl_seconds: integer('hold_ttl_seconds'),
     starts_at: time('starts_at'),
     ends_at: time('ends_at'),
@@ -40,6 +42,11 @@ export const products = pgTable(
     max_per_hold: count('max_per_hold'),
     max_per_customer: count('max_per_customer'),
     created_at: time('created_at').notNull().defaultNow(),
+    /** Raised by every change of the terms: Redis takes none that are older than those it has. */
+    terms_version: integer('terms_version').notNull().default(1),
+    /** The version that Redis is known to have had: a lower one is still to be brought there, 0 means none yet. */
+    loaded_version: integer('loaded_version').notNull().default(1),
+    terms_changed_at: time('terms_changed_at').notNull().defaultNow(),
   },
   (table) => [
     check('products_id_positive', sql`${table.id} > 0`),
@@ -52,6 +59,8 @@ export const products = pgTable(
     check('products_max_per_hold', sql`${table.max_per_hold} > 0`),
     check('products_max_per_customer', sql`${table.max_per_customer} > 0`),
     check('products_window', sql`${table.starts_at} < ${table.ends_at}`),
+    index('products_of_shelf').on(table.shelf).where(sql`${table.shelf} is not null`),
+    index('products_to_load').on(table.id).where(sql`${table.loaded_version} < ${table.terms_version}`),
   ],
 )
 
@@ -87,6 +96,8 @@ export const orders = pgTable(
     ),
     index('orders_newest').on(table.created_at.desc(), table.id.desc()),
     index('orders_of_customer').on(table.customer_id, table.created_at.desc(), table.id.desc()),
+    index('orders_by_payment_status').on(table.payment_status, table.created_at.desc(), table.id.desc()),
+    index('orders_by_order_status').on(table.order_status, table.created_at.desc(), table.id.desc()),
     index('orders_unpaid').on(table.shard).where(sql`${table.order_status} = 'pre-payment'`),
   ],
 )
@@ -102,12 +113,14 @@ export const order_items = pgTable(
       .references(() => products.id),
     qty: count('qty').notNull(),
     unit_amount: count('unit_amount').notNull(),
+    /** That of its order, so that the orders of a product can be listed by it. */
+    created_at: time('created_at').notNull(),
   },
   (table) => [
     primaryKey({ columns: [table.order_id, table.product_id] }),
     check('order_items_qty_positive', sql`${table.qty} > 0`),
     check('order_items_unit_amount_not_negative', sql`${table.unit_amount} >= 0`),
-    index('order_items_of_product').on(table.product_id),
+    index('order_items_by_product').on(table.product_id, table.created_at.desc(), table.order_id.desc()),
   ],
 )
 
@@ -138,6 +151,7 @@ export const payments = pgTable(
       .on(table.outcome)
       .where(sql`${table.outcome} = 'refund_due' and ${table.refunded_at} is null`),
     index('payments_of_order').on(table.order_id),
+    index('payments_newest').on(table.created_at.desc(), table.idempotency_key.desc()),
     index('payments_by_outcome').on(table.outcome, table.created_at.desc(), table.idempotency_key.desc()),
   ],
 )

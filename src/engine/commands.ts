@@ -14,6 +14,9 @@ export type Replies = {
     | ['fenced' | 'released' | 'not_found' | 'expired']
     | ['already_used', order: string]
     | ['live', member: string, expires_at_ms: number]
+  'read-holds':
+    | ['fenced']
+    | ['done', last_score: string, last_id: string, ...Array<[member: string, score: string]>]
   'create-order':
     | ['fenced' | 'key_reused' | 'already_used' | 'released' | 'not_found' | 'expired']
     | ['replayed' | 'created', entry_id: string, order: string, payments: string]
@@ -36,12 +39,12 @@ export type Replies = {
   'expire-orders': ['fenced'] | ['done', lost: number, ...Array<[entry_id: string, order: string]>]
   'settle-parked': ['fenced' | 'not_due' | 'postponed'] | ['settled', entry_id: string, payments: string]
   'adjust-stock':
-    | ['fenced' | 'key_reused' | 'not_found' | 'backlog']
+    | ['fenced' | 'key_reused' | 'not_found' | 'too_much' | 'backlog']
     | ['replayed', entry_id: string]
     | ['stock_in_use', available: number]
     | ['adjusted', entry_id: string, adjustment: string]
   'bury-entry': ['fenced' | 'unknown_entry' | 'buried']
-  'load-product': ['fenced' | 'updated' | 'loaded']
+  'load-product': ['fenced' | 'unknown' | 'outdated' | 'recount' | 'updated' | 'loaded']
   'clear-shard': ['fenced'] | ['cleared', now_ms: number]
   'drop-holds': ['fenced' | 'dropped']
   'load-holds': ['fenced' | 'loaded']
@@ -109,6 +112,11 @@ export const SIGNATURES = {
     keys: ['epoch', 'holds', 'extended', 'prepaid', 'order', 'released'],
     args: ['epoch', 'id'],
     statuses: ['fenced', 'already_used', 'released', 'not_found', 'expired', 'live'],
+  },
+  'read-holds': {
+    keys: ['epoch', 'holds', 'prepaid'],
+    args: ['epoch', 'product', 'after_score', 'after_id', 'limit', 'max_looked'],
+    statuses: ['fenced', 'done'],
   },
   'create-order': {
     keys: [
@@ -207,13 +215,22 @@ export const SIGNATURES = {
   },
   'adjust-stock': {
     keys: ['epoch', 'products', 'holds', 'extended', 'buyers', 'journal', 'idem'],
-    args: ['epoch', 'product', 'delta', 'key', 'reason', 'idem_ttl_ms'],
-    statuses: ['fenced', 'key_reused', 'replayed', 'not_found', 'backlog', 'stock_in_use', 'adjusted'],
+    args: ['epoch', 'product', 'delta', 'key', 'reason', 'idem_ttl_ms', 'max_amount'],
+    statuses: [
+      'fenced',
+      'key_reused',
+      'replayed',
+      'not_found',
+      'too_much',
+      'backlog',
+      'stock_in_use',
+      'adjusted',
+    ],
   },
   'load-product': {
     keys: ['epoch', 'products'],
-    args: ['epoch', 'product', 'total', 'held', 'pending', 'sold', 'terms...'],
-    statuses: ['fenced', 'updated', 'loaded'],
+    args: ['epoch', 'product', 'total', 'held', 'pending', 'sold', 'version', 'terms...'],
+    statuses: ['fenced', 'unknown', 'outdated', 'recount', 'updated', 'loaded'],
   },
   'bury-entry': {
     keys: ['epoch', 'journal', 'dead'],

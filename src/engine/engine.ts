@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import { createFence, type Fence, type OnClose } from './fence.ts'
+import { createHoldList } from './hold-list.ts'
 import { createHolds } from './holds.ts'
 import { createJournal } from './journal.ts'
 import { createKeys } from './keys.ts'
@@ -55,6 +56,7 @@ export function createEngine(options: EngineOptions) {
     fence,
     shardOfProduct,
     ...createHolds({ run, keys, fence, shards, shardOfProduct, hold_ttl_ms }),
+    ...createHoldList({ run, shards, shardOfProduct }),
     ...createOrders({ redis, run, keys, fence, order_ttl_ms }),
     ...createPayments({ redis, run, keys, fence, longestHoldTtlMs: () => longest_hold_ttl_ms }),
     ...products,

@@ -21,6 +21,9 @@ const MAX_DUE_ORDERS = 100
 /** What an order keeps of the keyed request that made it. */
 export const markOf = (idem: Idem) => `${idem.key}|${idem.fingerprint}`
 
+/** The id of the order that a member of `deadlines` names, beside the products whose units it has. */
+export const idOfDeadline = (member: string): string => member.slice(0, member.indexOf('|'))
+
 export type CreateOrder =
   | { status: 'created'; order: Order; entry: Entry }
   /** `entry_id` is that of the first answer's journal entry while PostgreSQL may not have it, else ''. */
@@ -89,10 +92,11 @@ export function createOrders(options: {
 
     /** Cancels orders that are unpaid at their `pay_by`, a bounded number of them. Closes a shard that has lost any. */
     async expireOrders(shard: number): Promise<Entry[]> {
-      const ids = await ask(
+      const members = await ask(
         'deadlines',
         redis.zrange(keys.shard(shard, 'deadlines'), '0', `${MAX_DUE_ORDERS - 1}`),
       )
+      const ids = members.map(idOfDeadline)
       if (ids.length === 0) return []
       const order_keys = ids.map((id) => keys.id(shard, 'order', id))
       const epoch = fence.epoch(shard)

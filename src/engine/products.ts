@@ -13,6 +13,8 @@ const MAX_WAITING = 5_000
 /** With the 0.9 s that a call may take, an answer comes within the 3 s that HTTP promises, whatever Redis does. */
 const MAX_WAIT_MS = 1_000
 const MAX_BACKLOG_TRIES = 1_600
+/** Units of a product, and what they are worth: a cart of ten such products still has an amount below 2^53. PostgreSQL checks the same. */
+export const MAX_PRODUCT_AMOUNT = 900_719_925_474_099
 
 /** The terms of sale of a product. Times are ms since 1970, `hold_ttl_ms` null means the installation's default. */
 export type Terms = {
@@ -35,7 +37,10 @@ export type AdjustStock =
   | { status: 'adjusted'; entry: Entry }
   | { status: 'replayed'; entry_id: string }
   | { status: 'stock_in_use'; available: number }
-  | { status: 'key_reused' | 'not_found' }
+  | { status: 'key_reused' | 'not_found' | 'too_much' }
+
+/** What became of terms that were brought to Redis. */
+export type LoadProduct = 'unknown' | 'outdated' | 'recount' | 'updated' | 'loaded'
 
 const numberOrNull = (text: string | null | undefined) => (text ? Number(text) : null)
 
@@ -108,18 +113,27 @@ export function createProducts(options: {
       return gathered ? gathered.add(product_id) : Promise.resolve(undefined)
     },
 
-    /** Sets a product's terms; its counters too where the shard does not know it yet. */
+    /**
+     * Sets a product's terms, unless the shard has those of a higher version; its counters too where the shard does not know
+     * it yet, unless `total` is null. `recount` changes nothing: the product is limited by customer now and its units were not counted by customer
+     * so far, which only a rebuild of the shard can make up for.
+     */
     async loadProduct(
       shard: number,
       product_id: number,
       terms: Terms,
-      counts: { total: number; held?: number; pending: number; sold: number },
-    ): Promise<void> {
+      counts: { total: number | null; held?: number; pending?: number; sold?: number; version?: number },
+    ): Promise<LoadProduct> {
       const rest = Object.entries(terms).flatMap(([term, value]) => [
         term,
         typeof value === 'boolean' ? Number(value) : (value ?? ''),
       ])
-      await run('load-product', shard, { args: { product: product_id, held: 0, ...counts }, rest })
+      const args = { product: product_id, held: 0, pending: 0, sold: 0, version: 0, ...counts }
+      const [status] = await run('load-product', shard, {
+        args: { ...args, total: counts.total ?? '' },
+        rest,
+      })
+      return status
     },
 
     /** Adds `delta` units, or takes free ones out of the sale; once for each idempotency key. */
@@ -131,7 +145,14 @@ export function createProducts(options: {
     ): Promise<AdjustStock> {
       const shard = shardOfProduct(product_id)
       const call = {
-        args: { product: product_id, delta, key, reason: reason ?? '', idem_ttl_ms: IDEM_TTL_MS },
+        args: {
+          product: product_id,
+          delta,
+          key,
+          reason: reason ?? '',
+          idem_ttl_ms: IDEM_TTL_MS,
+          max_amount: MAX_PRODUCT_AMOUNT,
+        },
         keys: [keys.idem(shard, `stock:${product_id}`, key)],
       }
       for (let tries = 0; tries < MAX_BACKLOG_TRIES; tries += 1) {

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis'
 import { firstExpiresAtMs } from './ids.ts'
 import type { Keys, ShardKey } from './keys.ts'
-import { type Hold, parseHold, parseOrder } from './records.ts'
+import { expiresAtMs, type Hold, parseHold, parseOrder } from './records.ts'
 import { ask } from './redis.ts'
 import type { Run } from './run.ts'
 
@@ -40,7 +40,7 @@ export function createRebuilding(options: { redis: Redis; run: Run; keys: Keys }
       )
       for (let at = 0; at + 1 < flat.length; at += 2) {
         const member = flat[at] as string
-        const hold = parseHold(member, Math.floor(Number(flat[at + 1])))
+        const hold = parseHold(member, expiresAtMs(flat[at + 1] as string))
         found.push({ ...hold, member, is_prepaid: key === 'prepaid' })
       }
       if (flat.length < 2 * HOLDS_PAGE) return found
@@ -78,6 +78,29 @@ export function createRebuilding(options: { redis: Redis; run: Run; keys: Keys }
         const ids = values.map((value) => value && parseOrder(value.split('|').slice(2).join('|')).id)
         const known = await findKnown(ids.filter((id) => id !== null))
         const unknown = found.filter((_, at) => !known.has(ids[at] ?? ''))
+        if (unknown.length > 0) await ask('results', redis.unlink(...unknown))
+        cursor = next
+      } while (cursor !== '0')
+    },
+
+    /** Forgets the results of stock adjustments that are not known: their units are not in the totals. */
+    async forgetAdjustments(
+      shard: number,
+      findKnown: (asked: Array<{ product_id: number; idempotency_key: string }>) => Promise<Set<string>>,
+    ): Promise<void> {
+      const prefix = keys.idem(shard, 'stock', '')
+      let cursor = '0'
+      do {
+        const [next, found] = await ask(
+          'results',
+          redis.scan(cursor, 'MATCH', `${prefix}*`, 'COUNT', SCAN_COUNT),
+        )
+        const asked = found.map((key) => {
+          const [product = '', ...rest] = key.slice(prefix.length).split(':')
+          return { product_id: Number(product), idempotency_key: rest.join(':') }
+        })
+        const known = found.length === 0 ? new Set() : await findKnown(asked)
+        const unknown = found.filter((key) => !known.has(key.slice(prefix.length)))
         if (unknown.length > 0) await ask('results', redis.unlink(...unknown))
         cursor = next
       } while (cursor !== '0')

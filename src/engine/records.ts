@@ -100,6 +100,9 @@ export function amountOf(items: Item[]): number {
   return items.reduce((sum, item) => sum + item.qty * item.unit_amount, 0)
 }
 
+/** The `expires_at` in ms that the score of a hold says. */
+export const expiresAtMs = (score: string) => Math.floor(Number(score))
+
 /** Reads `id|record` as lua/include/holds.lua describes it. */
 export function parseHold(member: string, expires_at_ms: number): Hold {
   const [id = '', items_text = '', currency = '', ttl_ms = '', ...customer] = member.split('|')

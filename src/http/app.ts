@@ -12,6 +12,7 @@ import { addErrorHandlers, handleClientError, sendInvalid } from './errors.ts'
 import { addJsonParser } from './json.ts'
 import { addLoadShedding } from './overload.ts'
 import { sendProblem } from './problem.ts'
+import { adminProductRoutes } from './routes/admin-products.ts'
 import { holdRoutes } from './routes/holds.ts'
 import { operationRoutes } from './routes/operations.ts'
 import { orderRoutes } from './routes/orders.ts'
@@ -112,6 +113,7 @@ export async function buildApp(deps: Deps & { isDraining?: () => boolean }): Pro
   await addLoadShedding(app)
   await addDocs(app)
   await app.register(productRoutes, deps)
+  await app.register(adminProductRoutes, deps)
   await app.register(holdRoutes, deps)
   await app.register(orderRoutes, deps)
   await app.register(paymentRoutes, deps)

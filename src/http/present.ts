@@ -75,6 +75,11 @@ export function presentProduct(product: Product, default_ttl_ms: number) {
   }
 }
 
+/** @param shelf as the admin named it */
+export function presentShelved(product: Product, default_ttl_ms: number, shelf: string | null) {
+  return { ...presentProduct(product, default_ttl_ms), ...(shelf === null ? {} : { shelf }) }
+}
+
 export function presentPayment(payment: PaymentRow) {
   const { idempotency_key, order_id, outcome, status, reason, amount, currency, transaction_id } = payment
   return {

@@ -22,6 +22,7 @@ export const PROBLEMS = {
   limit_exceeded: [409, 'More units than one buyer may have'],
   currency_mismatch: [409, 'The products are sold in different currencies'],
   not_in_one_shard: [409, 'These products can not be held together'],
+  stock_in_use: [409, 'These units are held, in orders or sold'],
   hold_already_used: [409, 'The hold is an order already'],
   extension_limit: [409, 'The hold can not be extended further'],
   order_not_pending: [409, 'The order is not waiting for payment'],

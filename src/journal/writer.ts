@@ -1,7 +1,8 @@
+import { recordAdjustments } from '../db/adjustments.ts'
 import { type Db, isOwnFault, type Sql } from '../db/client.ts'
 import { findOrders, upsertOrders } from '../db/orders.ts'
 import { upsertPayments } from '../db/payments.ts'
-import { lockProducts, recordAdjustments } from '../db/products.ts'
+import { lockProducts } from '../db/products.ts'
 import { lockEpochs } from '../db/shards.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Entry, Order, Payment } from '../engine/records.ts'
@@ -19,7 +20,7 @@ const MAX_WAIT_MS = 1_500
 /** Tries after which an entry that PostgreSQL refuses for its data is set aside. */
 const MAX_TRIES = 5
 
-/** `refused`: PostgreSQL's floor would not take the order, so it was undone. */
+/** `refused`: PostgreSQL's floor would not take the order, or its checks the added units, so they were undone. */
 export type Committed = 'committed' | 'refused'
 export type Writer = ReturnType<typeof createWriter>
 
@@ -68,12 +69,23 @@ async function write(sql: Sql, entries: Entry[]): Promise<void> {
     ({ product_id }) => product_id,
   )
   await lockProducts(sql, [...new Set(changed)])
-  await recordAdjustments(sql, adjustments)
+  // What was added may be what the orders need, and what was taken out what they gave back.
+  await recordAdjustments(
+    sql,
+    adjustments.filter(({ delta }) => delta > 0),
+  )
   await upsertOrders(sql, orders)
+  await recordAdjustments(
+    sql,
+    adjustments.filter(({ delta }) => delta <= 0),
+  )
   await upsertPayments(sql, latestPayments(entries))
 }
 
 const isFloor = (error: unknown) => (error as { constraint?: string }).constraint === 'products_floor'
+/** The product would be worth more than can be counted: its price was raised while units were added. */
+const isTooMuch = (error: unknown) =>
+  ['products_amount', 'products_total'].includes((error as { constraint?: string }).constraint ?? '')
 
 /** Money that came for an order which the floor refused has to go back, and its sender is told so first. */
 function refundDue(payment: Payment): Payment {
@@ -131,6 +143,14 @@ export function createWriter(options: { db: Db; engine: Engine; on_alarm: (messa
     return is_written ? 'committed' : new UnavailableError('recovering', late.message)
   }
 
+  /** Units that PostgreSQL will never take are taken out of Redis again, by a rebuild. */
+  function undo(entry: Entry): Committed {
+    drop([entry])
+    on_alarm(`PostgreSQL refused to add units to product ${entry.adjustment?.product_id}`)
+    engine.fence.close(entry.shard, 'PostgreSQL refused to add units', 'wrong')
+    return 'refused'
+  }
+
   async function commitOne(entry: Entry): Promise<Committed | Error> {
     try {
       await writeBatch([entry])
@@ -138,6 +158,7 @@ export function createWriter(options: { db: Db; engine: Engine; on_alarm: (messa
       return 'committed'
     } catch (error) {
       if (error instanceof LateError) return commitLate(entry, error)
+      if (isTooMuch(error) && entry.adjustment) return undo(entry)
       if (!isFloor(error) || !entry.order) return error as Error
       const payments = entry.payments.map(refundDue)
       await db.transaction((sql) => write(sql, [{ ...entry, order: null, payments }]))

@@ -49,7 +49,10 @@ export function createLookup(options: { db: Db; engine: Engine }) {
       return true
     },
 
-    /** Whether a product that Redis does not know exists all the same. Then Redis has lost it and the fence closes. */
+    /**
+     * Whether a product that Redis does not know exists all the same. Then Redis has lost it and the fence closes. One that is
+     * being created and has not come to Redis yet does not exist for anybody.
+     */
     async isProduct(product_id: number): Promise<boolean> {
       const product = await products.add(product_id)
       if (!product) return false

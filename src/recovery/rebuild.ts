@@ -1,3 +1,4 @@
+import { knownAdjustments } from '../db/adjustments.ts'
 import type { Sql } from '../db/client.ts'
 import { knownOrderIds, unpaidOrders } from '../db/orders.ts'
 import { parkedPayments, paymentsOfOrders } from '../db/payments.ts'
@@ -111,6 +112,7 @@ export async function rebuildShard(sql: Sql, shard: number, engine: Engine): Pro
   const now_ms = await engine.clearShard(shard)
   await engine.forgetOrders(shard)
   await engine.forgetResults(shard, async (ids) => new Set(await knownOrderIds(sql, ids)))
+  await engine.forgetAdjustments(shard, (asked) => knownAdjustments(sql, asked))
   const products = await productsOfShard(sql, shard)
   const parked = await parkedPayments(sql, shard)
   const holds = await engine.allHolds(shard)
@@ -118,8 +120,8 @@ export async function rebuildShard(sql: Sql, shard: number, engine: Engine): Pro
   const { kept, dropped } = chooseSurvivors(holds, await idsOfOrders(sql, holds), paid, products, now_ms)
   await engine.dropHolds(shard, dropped)
   const held = heldUnits(kept)
-  for (const { id, terms, total, pending, sold } of products) {
-    await engine.loadProduct(shard, id, terms, { total, held: held.get(id) ?? 0, pending, sold })
+  for (const { id, terms, total, pending, sold, version } of products) {
+    await engine.loadProduct(shard, id, terms, { total, held: held.get(id) ?? 0, pending, sold, version })
   }
   await engine.loadHolds(shard, kept, paid)
   await engine.loadBuyers(shard, await unitsOfBuyers(sql, shard, kept, products))

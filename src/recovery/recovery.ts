@@ -58,7 +58,7 @@ export function createRecovery(options: {
     return { redis_identity, epoch: Number(await redis.get(keys.shard(shard, 'epoch'))) }
   }
 
-  /** Loads terms, and products that Redis has never seen. Returns whether it has lost any that it must know. */
+  /** Loads terms, and products that Redis has never seen. Returns whether it has lost any that it must know, or can not tell. */
   async function hasLostProducts(sql: Sql, shard: number, epoch: number): Promise<boolean> {
     const products = await productsOfShard(sql, shard)
     const fields = products.map(({ id }) => `${id}:total`)
@@ -69,8 +69,9 @@ export function createRecovery(options: {
     const all_missing = missing.length === products.length && has_holds
     if (all_missing || missing.some(({ pending, sold }) => pending + sold > 0)) return true
     const at_epoch = engineAt(shard, epoch)
-    for (const { id, terms, total } of products) {
-      await at_epoch.loadProduct(shard, id, terms, { total, held: 0, pending: 0, sold: 0 })
+    for (const { id, terms, total, version } of products) {
+      const counts = { total, pending: 0, sold: 0, version }
+      if ((await at_epoch.loadProduct(shard, id, terms, counts)) === 'recount') return true
     }
     return false
   }

@@ -3,6 +3,7 @@ import { orderIdsUnpaid } from '../db/orders.ts'
 import { committedOfShard, productsOfShard } from '../db/products.ts'
 import { findShard } from '../db/shards.ts'
 import { createEngine, type Engine } from '../engine/engine.ts'
+import { idOfDeadline } from '../engine/orders.ts'
 import type { Product, Stock } from '../engine/products.ts'
 import type { Hold } from '../engine/records.ts'
 
@@ -47,7 +48,7 @@ async function look(engine: Engine, db: Db, shard: number): Promise<ShardReport>
   const holds = await looking.allHolds(shard)
   const unfindable = await looking.countUnfindable(shard, holds)
   if (unfindable > 0) differences.push(`${unfindable} extended holds can not be found by their id`)
-  const deadlines = new Set(await redis.zrange(keys.shard(shard, 'deadlines'), '0', '-1'))
+  const deadlines = new Set((await redis.zrange(keys.shard(shard, 'deadlines'), '0', '-1')).map(idOfDeadline))
   const unpaid = await db.use((sql) => orderIdsUnpaid(sql, shard))
   const products = recorded.map(({ id, total, pending, sold, terms }, at): ProductReport => {
     const stock = found[at]?.stock ?? null

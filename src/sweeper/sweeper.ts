@@ -2,6 +2,7 @@ import { setTimeout } from 'node:timers/promises'
 import type { Engine } from '../engine/engine.ts'
 import { finishJournal } from '../journal/recovery.ts'
 import type { Writer } from '../journal/writer.ts'
+import type { Publisher } from '../recovery/terms.ts'
 
 /** What is dead returns within this and the time of a sweep, well under the second that is promised. */
 const INTERVAL_MS = 250
@@ -12,15 +13,16 @@ export type Sweeper = { stop(): Promise<void> }
 
 /**
  * Sweeps every open shard until it is stopped: gives back the units of dead holds, makes orders of holds that were paid
- * for, cancels orders that nobody paid, gives up on payments whose order can not come, and finishes the journal. Any
- * number of sweepers may run at once; each unit returns once.
+ * for, cancels orders that nobody paid, gives up on payments whose order can not come, and finishes the journal and what
+ * was left of changed terms. Any number of sweepers may run at once; each unit returns once.
  */
 export function startSweeper(options: {
   engine: Engine
   writer: Writer
+  publisher: Publisher
   say: (message: string) => void
 }): Sweeper {
-  const { engine, writer, say } = options
+  const { engine, writer, publisher, say } = options
   const stopped = new AbortController()
 
   async function sweepHolds(shard: number): Promise<void> {
@@ -41,20 +43,24 @@ export function startSweeper(options: {
     if (round % JOURNAL_EVERY === 0) await finishJournal(engine, writer, shard)
   }
 
+  const last_failures = new Map<string, string>()
+  async function attempt(what: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+      last_failures.delete(what)
+    } catch (error) {
+      const failure = (error as Error).message
+      if (failure !== last_failures.get(what)) say(`sweeper: ${what}: ${failure}`)
+      last_failures.set(what, failure)
+    }
+  }
+
   async function run(): Promise<void> {
-    let last_failure = ''
     for (let round = 0; !stopped.signal.aborted; round += 1) {
       for (let shard = 0; shard < engine.shards; shard += 1) {
-        if (!engine.fence.isOpen(shard)) continue
-        try {
-          await sweep(shard, round)
-          last_failure = ''
-        } catch (error) {
-          const failure = (error as Error).message
-          if (failure !== last_failure) say(`sweeper: shard ${shard}: ${failure}`)
-          last_failure = failure
-        }
+        if (engine.fence.isOpen(shard)) await attempt(`shard ${shard}`, () => sweep(shard, round))
       }
+      if (round % JOURNAL_EVERY === 0) await attempt('terms', publisher.publishLeft)
       await setTimeout(INTERVAL_MS, undefined, { signal: stopped.signal }).catch(() => {})
     }
   }

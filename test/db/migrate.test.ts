@@ -1,8 +1,17 @@
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { drizzle } from 'drizzle-orm/node-postgres'
+import { migrate } from 'drizzle-orm/node-postgres/migrator'
+import pg from 'pg'
 import t from 'tap'
 import { migrateDb } from '../../src/db/migrate.ts'
 import { ensureProduct } from '../../src/db/seed.ts'
 import { createDatabase } from '../fixtures/database.ts'
 import { times } from '../fixtures/until.ts'
+
+const MIGRATIONS = fileURLToPath(new URL('../../drizzle', import.meta.url))
 
 t.test(
   'processes that start at once on an empty database bring it to the newest schema together',
@@ -15,6 +24,35 @@ t.test(
     t.same(await query('select * from products'), [])
   },
 )
+
+t.test('items of orders that are there already get the moment at which their orders were made', async (t) => {
+  const { url, query } = await createDatabase(t, { is_empty: true })
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-migrations-'))
+  t.teardown(() => rm(folder, { recursive: true }))
+  await cp(MIGRATIONS, folder, { recursive: true })
+  const journal_path = join(folder, 'meta', '_journal.json')
+  const journal = JSON.parse(await readFile(journal_path, 'utf8')) as { entries: unknown[] }
+  await writeFile(journal_path, JSON.stringify({ ...journal, entries: journal.entries.slice(0, 2) }))
+  const pool = new pg.Pool({ connectionString: url, max: 1 })
+  await migrate(drizzle(pool), { migrationsFolder: folder })
+  await pool.end()
+  await query(
+    `insert into products (id, name, unit_amount, currency, total, shard) values (1, 'Sock', 1, 'USD', 5, 0)`,
+  )
+  await query(
+    `insert into orders (id, hold_id, shard, version, payment_status, order_status, amount, currency, created_at, pay_by,
+       hold_created_at, hold_expires_at)
+     values ('ord_1', 'hld_1', 0, 1, 'paid', 'confirmed', 2, 'USD', '2026-01-31T12:00:00.123Z', now(), now(), now())`,
+  )
+  await query(`insert into order_items (order_id, product_id, qty, unit_amount) values ('ord_1', 1, 2, 1)`)
+  await migrateDb(url)
+  t.match(await query('select created_at from order_items'), [
+    { created_at: new Date('2026-01-31T12:00:00.123Z') },
+  ])
+  t.match(await query('select committed, shelf, terms_version, loaded_version from products'), [
+    { committed: 2, shelf: null, terms_version: 1, loaded_version: 1 },
+  ])
+})
 
 t.test('the seed makes product 1 with 100 units where there is none, once', async (t) => {
   const { url, query } = await createDatabase(t)

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { MAX_PRODUCT_AMOUNT } from '../../src/engine/products.ts'
 import { count, openFixture, refusedByFence, unchanged } from '../fixtures/redis.ts'
 
 const STEP = 250 // holds that one step takes back
@@ -86,7 +87,14 @@ t.test(
     await f.until(Math.max(...dead.map((hold) => hold.expires_at_ms)))
     await f.deadHold(5)
     const raw = await f.run('adjust-stock', 0, {
-      args: { product: 1, delta: -5, key: 'k', reason: '', idem_ttl_ms: 1000 },
+      args: {
+        product: 1,
+        delta: -5,
+        key: 'k',
+        reason: '',
+        idem_ttl_ms: 1000,
+        max_amount: MAX_PRODUCT_AMOUNT,
+      },
       keys: [f.keys.idem(0, 'stock:1', 'k')],
     })
     t.same(raw, ['backlog'])
@@ -97,15 +105,29 @@ t.test(
   },
 )
 
-t.test('a total goes to 2^53 - 1 and no further', async (t) => {
+t.test('a product never has more units, nor is it worth more, than can be counted', async (t) => {
   const f = await openFixture(t)
-  const most = Number.MAX_SAFE_INTEGER
-  await f.load(1, most - 10)
+  const most = MAX_PRODUCT_AMOUNT
+  await f.load(1, most - 10, { unit_amount: 1 })
   t.match(await f.engine.adjustStock(1, 10, 'k', null), { status: 'adjusted' })
   t.match(await f.stock(), { total: most, available: most })
-  await unchanged(t, f, () => t.rejects(f.engine.adjustStock(1, 1, 'k2', null), { code: 'unavailable' }))
-  t.match(await f.engine.adjustStock(1, -most, 'k3', null), { entry: { adjustment: { delta: -most } } })
+  for (const [delta, unit_amount] of [
+    [1, 1],
+    [1, 0],
+    [Number.MAX_SAFE_INTEGER, 0],
+  ] as const) {
+    await f.load(1, most, { unit_amount })
+    const refused = await unchanged(t, f, () => f.engine.adjustStock(1, delta, 'k2', null))
+    t.same(refused, { status: 'too_much' }, `${delta} more at ${unit_amount}`)
+  }
+  const out = await f.engine.adjustStock(1, -most, 'k3', null)
+  t.match(out, { entry: { adjustment: { delta: -most } } })
   t.match(await f.stock(), { total: 0, available: 0 })
+  await f.load(1, 0, { unit_amount: most })
+  t.match(await f.engine.adjustStock(1, 1, 'k4', null), { status: 'adjusted' })
+  t.same(await f.engine.adjustStock(1, 1, 'k5', null), { status: 'too_much' })
+  await f.load(1, 0, { unit_amount: Number.MAX_SAFE_INTEGER })
+  t.match(await f.engine.adjustStock(1, -1, 'k6', null), { status: 'adjusted' }, 'less is always countable')
   await f.equation('at the end')
 })
 

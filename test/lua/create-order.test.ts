@@ -94,10 +94,11 @@ t.test(
   'a hold may become an order at its own price though the sale was paused, ended or made dearer',
   async (t) => {
     const f = await openFixture(t)
-    await f.load(1, 10)
+    const limited = { max_per_customer: 4 }
+    await f.load(1, 10, limited)
     const ended = { ends_at_ms: (await f.now()) - 1, unit_amount: 1, max_per_hold: 1, max_per_customer: 1 }
-    const [first, second] = [await f.hold(2, { customer_id: 'ada' }), await f.hold(2)]
-    await f.load(1, 10, { paused: true, unit_amount: 990_000 })
+    const [first, second] = [await f.hold(2, { customer_id: 'ada' }), await f.hold(2, { customer_id: 'bob' })]
+    await f.load(1, 10, { ...limited, paused: true, unit_amount: 990_000 })
     t.match(await f.place(1), { status: 'sale_paused' })
     t.match(await f.engine.createOrder(first.id, null), { status: 'created', order: { amount: 19800 } })
     await f.load(1, 10, ended)

@@ -104,6 +104,7 @@ async function tell(f: Fixture, product: number): Promise<void> {
   await f.engine.cancelOrder(cancelled)
   await f.engine.cancelOrder(cancelled)
   await f.engine.readOrder(cancelled)
+  await order()
   const late = await order(f.open({ order_ttl_ms: 1 }))
   await f.until((await f.now()) + 2)
   await f.engine.expireOrders(shard)
@@ -144,6 +145,7 @@ async function tell(f: Fixture, product: number): Promise<void> {
   if (pending) await f.engine.loadOrder(shard, pending, [])
   await f.hold(one, own)
   await f.engine.readProduct(product)
+  await f.engine.readHolds(product, null, 10)
 }
 
 /** What a rebuild does to a shard, and a writer to an entry that it cannot write. */

@@ -133,7 +133,7 @@ t.test('a final order is loaded for some days only; a pending one stays', async 
   t.equal(await f.redis.pttl(f.keys.id(0, 'order', pending.id)), -1)
   const ttl_ms = await f.redis.pttl(f.keys.id(0, 'order', final.id))
   t.ok(ttl_ms > 2 * DAY_MS && ttl_ms <= 3 * DAY_MS)
-  t.same(await f.redis.zrange(f.keys.shard(0, 'deadlines'), '0', '-1'), [pending.id])
+  t.same(await f.redis.zrange(f.keys.shard(0, 'deadlines'), '0', '-1'), [`${pending.id}|1`])
 })
 
 t.test('a late success confirms a loaded order whose payment failed', async (t) => {

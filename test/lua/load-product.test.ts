@@ -50,11 +50,65 @@ t.test('a load says whether the product was known', async (t) => {
   const f = await openFixture(t)
   const load = () =>
     f.run('load-product', 0, {
-      args: { product: 1, total: 1, held: 0, pending: 0, sold: 0 },
+      args: { product: 1, total: 1, held: 0, pending: 0, sold: 0, version: 0 },
       rest: ['name', 'Shoe', 'unit_amount', 1, 'currency', 'USD'],
     })
   t.same(await load(), ['loaded'])
   t.same(await load(), ['updated'])
+})
+
+t.test('a product that the shard must know and does not is not created', async (t) => {
+  const f = await openFixture(t)
+  const load = () => f.engine.loadProduct(0, 1, TERMS, { total: null })
+  t.equal(await unchanged(t, f, load), 'unknown')
+  await f.load(1, 10)
+  t.equal(await load(), 'updated')
+  t.match(await f.stock(), { total: 10, available: 10 })
+})
+
+t.test('terms of a lower version come too late, whoever brings them', async (t) => {
+  const f = await openFixture(t)
+  const load = (version: number, name: string) =>
+    f.engine.loadProduct(0, 1, { ...TERMS, name }, { total: 10, version })
+  const name = async () => (await f.engine.readProduct(1))?.terms.name
+  t.equal(await load(3, 'third'), 'loaded')
+  t.equal(await unchanged(t, f, () => load(2, 'second')), 'outdated')
+  t.equal(await load(3, 'third again'), 'updated', 'the same version may come twice')
+  const versions = Array.from({ length: 40 }, (_, at) => at + 4)
+  const engines = [f.open({ own_connection: true }), f.open({ own_connection: true })]
+  await Promise.all(
+    versions.map((version) =>
+      engines[version % 2]?.loadProduct(0, 1, { ...TERMS, name: `${version}` }, { total: 10, version }),
+    ),
+  )
+  t.equal(await name(), '43')
+  await f.equation('at the end')
+})
+
+t.test('control: without a look at the version the last to come counts', async (t) => {
+  const f = await openFixture(t)
+  const careless = f.open({ change: [['version < tonumber(had[1] or 0)', 'false']] })
+  await careless.loadProduct(0, 1, { ...TERMS, name: 'new' }, { total: 10, version: 2 })
+  await careless.loadProduct(0, 1, { ...TERMS, name: 'old' }, { total: 10, version: 1 })
+  t.match(await f.engine.readProduct(1), { terms: { name: 'old' } })
+})
+
+t.test('a limit by customer is not set on units that nobody has counted by customer', async (t) => {
+  const f = await openFixture(t)
+  const limit = (max_per_customer: number | null) =>
+    f.engine.loadProduct(0, 1, { ...TERMS, max_per_customer }, { total: 10 })
+  await f.load(1, 10)
+  t.equal(await limit(3), 'updated', 'there are none yet')
+  const hold = await f.hold(2, { customer_id: 'ada' })
+  t.equal(await limit(2), 'updated', 'they have been counted')
+  t.equal(await limit(null), 'updated')
+  t.equal(await unchanged(t, f, () => limit(3)), 'recount', 'others may have come since')
+  t.match(await f.engine.readProduct(1), { terms: { max_per_customer: null } })
+  await f.engine.releaseHold(hold.id)
+  t.equal(await limit(3), 'updated', 'nothing is left to count')
+  t.match(await f.place(4, { customer_id: 'ada' }), { status: 'limit_exceeded' })
+  await f.hold(3, { customer_id: 'ada' })
+  await f.equation('at the end')
 })
 
 t.test('new terms leave the counters of a known product alone, and a term can be taken away', async (t) => {

@@ -82,6 +82,10 @@ t.test('a read notices the loss as well', async (t) => {
   await lose(app)
   t.match(await app.call('GET', `/api/products/${sale.id}`), { status: 503, body: { code: 'recovering' } })
   await isOpen(app)
+  await lose(app)
+  const listed = await app.call('GET', '/api/products')
+  t.equal(listed.status, 503, 'a list that lacks what is lost would say that it is not there')
+  await isOpen(app)
   t.match(await app.stock(sale.id), { pending: 2, sold: 3 })
 })
 

@@ -5,13 +5,15 @@ import type { HoldGone, PlaceHold } from '../../engine/holds.ts'
 import { orderId, parseId, shardOfId } from '../../engine/ids.ts'
 import type { Order } from '../../engine/records.ts'
 import { UnavailableError } from '../../errors.ts'
+import { adminOnly } from '../auth.ts'
+import { decodeCursor, encodeCursor } from '../cursor.ts'
 import type { Deps } from '../deps.ts'
 import { sendInvalid } from '../errors.ts'
 import { REPLAYED_HEADER, readIdem, refuseDoubledKey } from '../idempotency.ts'
 import { presentHold, presentOrderedHold } from '../present.ts'
 import { sendProblem } from '../problem.ts'
-import { Data, IdempotencyHeaders, replies } from '../schemas/common.ts'
-import { Hold, HoldParams, PlaceHoldBody } from '../schemas/holds.ts'
+import { Data, IdempotencyHeaders, Page, replies } from '../schemas/common.ts'
+import { Hold, HoldParams, HoldQuery, PlaceHoldBody } from '../schemas/holds.ts'
 
 type Refusal = Exclude<PlaceHold, { status: 'placed' | 'replayed' }>
 
@@ -20,6 +22,11 @@ const REASONS = {
   all_held: 'All units are held or wait for payment; some may come back.',
   too_many: 'Fewer units are free than were asked for.',
 }
+
+/** `expires_at` in ms, with what tells holds apart that end together. */
+const SCORE = /^\d{1,15}(\.\d{1,9})?$/
+const NOT_IN_ONE_SHARD =
+  'Their stock lives in different shards: hold them one by one. Products that are created with the same shelf can be held together.'
 
 /** The lines of a request, or what is wrong with it. */
 function readItems(body: Static<typeof PlaceHoldBody>): Array<{ product_id: number; qty: number }> | string {
@@ -47,7 +54,10 @@ export function sendUsed(reply: FastifyReply, id: string): FastifyReply {
   return sendProblem(reply, 'hold_already_used', undefined, { order_id: orderId(id) })
 }
 
-export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine, writer, lookup }) => {
+export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
+  app,
+  { config, engine, writer, lookup },
+) => {
   /** The id in a path, or undefined where no hold can have it. */
   function readId(text: string): string | undefined {
     const id = parseId('hld_', text)
@@ -75,7 +85,7 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine,
       case 'key_reused':
         return sendProblem(reply, 'idempotency_key_reused')
       case 'not_in_one_shard':
-        return sendProblem(reply, 'not_in_one_shard', 'Hold these products one by one.')
+        return sendProblem(reply, 'not_in_one_shard', NOT_IN_ONE_SHARD)
       case 'insufficient_stock': {
         const { product_id, reason, available, retry_after_ms } = refusal
         const seconds = reason === 'all_held' ? Math.max(1, Math.floor(retry_after_ms / 1000)) : undefined
@@ -119,6 +129,31 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine,
       if (result.status === 'replayed') reply.header(REPLAYED_HEADER, 'true')
       reply.code(201).header('location', `/api/holds/${data.hold_id}`)
       return { data }
+    },
+  )
+
+  app.get(
+    '/api/holds',
+    {
+      onRequest: adminOnly(config),
+      schema: {
+        tags: ['Holds'],
+        summary: 'List live holds, soonest expiry first',
+        description:
+          'Holds that are paid for are among them, though they do not expire. With `?product_id=` a page may be short, or empty, and still not the last: that one has no `next_cursor`. A hold that is extended moves back in this order.',
+        security: [{ admin: [] }],
+        querystring: HoldQuery,
+        response: replies({ 200: Page(Hold) }, [400, 401]),
+      },
+    },
+    async (request, reply) => {
+      const { limit, cursor, product_id = null } = request.query
+      const after = cursor === undefined ? null : decodeCursor(cursor, ['string', 'string'])
+      if (after === undefined || (after && !SCORE.test(after[0])))
+        return sendInvalid(reply, '/cursor', 'is not a cursor')
+      const { holds, next } = await engine.readHolds(product_id, after, limit)
+      const data = holds.map((hold) => presentHold(hold))
+      return { data, meta: { next_cursor: next && encodeCursor([...next]) } }
     },
   )
 

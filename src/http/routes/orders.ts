@@ -1,15 +1,19 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply } from 'fastify'
-import { parseId, shardOfId } from '../../engine/ids.ts'
+import { listOrders } from '../../db/orders.ts'
+import { orderId, parseId, shardOfId } from '../../engine/ids.ts'
 import { markOf } from '../../engine/orders.ts'
 import type { Order as OrderRecord } from '../../engine/records.ts'
 import { UnavailableError } from '../../errors.ts'
+import { adminOnly } from '../auth.ts'
+import { decodeCursor, encodeCursor } from '../cursor.ts'
 import type { Deps } from '../deps.ts'
+import { sendInvalid } from '../errors.ts'
 import { REPLAYED_HEADER, readIdem, refuseDoubledKey } from '../idempotency.ts'
 import { presentOrder } from '../present.ts'
 import { sendProblem } from '../problem.ts'
-import { Data, IdempotencyHeaders, replies } from '../schemas/common.ts'
-import { CreateOrderBody, Order, OrderParams } from '../schemas/orders.ts'
+import { Data, IdempotencyHeaders, Page, replies } from '../schemas/common.ts'
+import { CreateOrderBody, Order, OrderParams, OrderQuery } from '../schemas/orders.ts'
 import { sendGone, sendUsed } from './holds.ts'
 
 const REFUSED = 'PostgreSQL has fewer units than this order needs; the order was undone.'
@@ -19,7 +23,10 @@ function sendCreated(reply: FastifyReply, order: OrderRecord): FastifyReply {
   return reply.code(201).header('location', `/api/orders/${data.order_id}`).send({ data })
 }
 
-export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine, writer, lookup }) => {
+export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (
+  app,
+  { config, db, engine, writer, lookup },
+) => {
   function readId(prefix: 'hld_' | 'ord_', text: string): string | undefined {
     const id = parseId(prefix, text)
     return id !== undefined && shardOfId(id) < engine.shards ? id : undefined
@@ -69,6 +76,32 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine
           return sendCreated(reply.header(REPLAYED_HEADER, 'true'), order)
         }
       }
+    },
+  )
+
+  app.get(
+    '/api/orders',
+    {
+      onRequest: adminOnly(config),
+      schema: {
+        tags: ['Orders'],
+        summary: 'List orders, newest first',
+        description: 'As PostgreSQL has them: what was answered 2xx.',
+        security: [{ admin: [] }],
+        querystring: OrderQuery,
+        response: replies({ 200: Page(Order) }, [400, 401]),
+      },
+    },
+    async (request, reply) => {
+      const { limit, cursor, ...filter } = request.query
+      const after = cursor === undefined ? null : decodeCursor(cursor, ['number', 'string'])
+      if (after === undefined) return sendInvalid(reply, '/cursor', 'is not a cursor')
+      const found = await db.use((sql) => listOrders(sql, filter, after, limit + 1))
+      const data = found.slice(0, limit).map(presentOrder)
+      const last = found[limit - 1]
+      const next_cursor =
+        last && found.length > limit ? encodeCursor([last.created_at_ms, orderId(last.id)]) : null
+      return { data, meta: { next_cursor } }
     },
   )
 

@@ -46,15 +46,17 @@ export const PageQuery = Type.Object(
   { additionalProperties: false },
 )
 
+const IdempotencyKey = (description: string) =>
+  Type.String({ minLength: 1, maxLength: 255, pattern: HEADER_TEXT, description })
+
 export const IdempotencyHeaders = Type.Object({
   'idempotency-key': Type.Optional(
-    Type.String({
-      minLength: 1,
-      maxLength: 255,
-      pattern: HEADER_TEXT,
-      description: 'The same key with the same body has one effect and one answer, for 24 hours',
-    }),
+    IdempotencyKey('The same key with the same body has one effect and one answer, for 24 hours'),
   ),
+})
+
+export const RequiredIdempotencyHeaders = Type.Object({
+  'idempotency-key': IdempotencyKey('The same key for the same product has one effect, for ever'),
 })
 
 export const Problem = Type.Object(

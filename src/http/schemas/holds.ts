@@ -1,9 +1,17 @@
 import { Type } from '@sinclair/typebox'
-import { Count, Currency, Id, Nullable, Time, Word } from './common.ts'
+import { Count, Currency, Id, Nullable, PageQuery, Time, Word } from './common.ts'
 
 export const MAX_ITEMS = 10
 
 export const HoldParams = Type.Object({ id: Type.String({ maxLength: 200, description: 'hold_id' }) })
+
+export const HoldQuery = Type.Object(
+  {
+    ...PageQuery.properties,
+    product_id: Type.Optional(Count('Only those that have units of this product', 1)),
+  },
+  { additionalProperties: false },
+)
 
 const Line = {
   product_id: Count('Product id', 1),

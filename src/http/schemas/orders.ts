@@ -1,10 +1,24 @@
 import { Type } from '@sinclair/typebox'
-import { Count, Currency, Id, Nullable, NullableWord, Time, Word } from './common.ts'
+import { Count, Currency, Id, Nullable, NullableWord, PageQuery, Time, Word } from './common.ts'
 import { Item } from './holds.ts'
 
 export const OrderParams = Type.Object({ id: Type.String({ maxLength: 200, description: 'order_id' }) })
 
 export const CreateOrderBody = Type.Object({ hold_id: Id('A live hold') }, { additionalProperties: false })
+
+const PAYMENT_STATUSES = ['pending', 'paid', 'failed'] as const
+const ORDER_STATUSES = ['pre-payment', 'confirmed', 'cancelled'] as const
+
+export const OrderQuery = Type.Object(
+  {
+    ...PageQuery.properties,
+    payment_status: Type.Optional(Word(PAYMENT_STATUSES, 'Only those with this payment_status')),
+    order_status: Type.Optional(Word(ORDER_STATUSES, 'Only those with this order_status')),
+    product_id: Type.Optional(Count('Only those that have units of this product', 1)),
+    customer_id: Type.Optional(Id('Only those of this customer')),
+  },
+  { additionalProperties: false },
+)
 
 export const Order = Type.Object({
   order_id: Type.String(),
@@ -14,8 +28,8 @@ export const Order = Type.Object({
   items: Type.Array(Item),
   amount: Count('Sum in minor units'),
   currency: Currency,
-  payment_status: Word(['pending', 'paid', 'failed'], 'What became of the payment'),
-  order_status: Word(['pre-payment', 'confirmed', 'cancelled'], 'What became of the order'),
+  payment_status: Word(PAYMENT_STATUSES, 'What became of the payment'),
+  order_status: Word(ORDER_STATUSES, 'What became of the order'),
   cancel_reason: NullableWord(['payment_failed', 'payment_timeout', 'requested'], 'Why it was cancelled'),
   customer_id: Nullable(Type.String()),
   created_at: Time('When it was created'),

@@ -14,21 +14,59 @@ const Moment = (description: string) =>
     examples: ['2026-11-27T12:00:00.000Z'],
   })
 
+/** The terms of sale that have a default. */
+const TERMS = {
+  starts_at: Type.Optional(Nullable(Moment('When the sale starts'))),
+  ends_at: Type.Optional(Nullable(Moment('When the sale ends'))),
+  hold_ttl_seconds: Type.Optional(
+    Nullable(Type.Integer({ minimum: 1, maximum: MAX_TTL_SECONDS, description: 'How long a hold lives' })),
+  ),
+  max_per_hold: Type.Optional(Nullable(Count('Units of one hold at most', 1))),
+  max_per_customer: Type.Optional(Nullable(Count('Units of one customer at most', 1))),
+}
+const Name = Text(200, 'What buyers see')
+const UnitAmount = Count('Price of a unit in minor units')
+
 export const CreateProductBody = Type.Object(
   {
-    name: Text(200, 'What buyers see'),
-    unit_amount: Count('Price of a unit in minor units'),
+    name: Name,
+    unit_amount: UnitAmount,
     currency: Currency,
     total_stock: Count('Units on sale'),
-    starts_at: Type.Optional(Nullable(Moment('When the sale starts'))),
-    ends_at: Type.Optional(Nullable(Moment('When the sale ends'))),
-    hold_ttl_seconds: Type.Optional(
-      Nullable(Type.Integer({ minimum: 1, maximum: MAX_TTL_SECONDS, description: 'How long a hold lives' })),
+    ...TERMS,
+    shelf: Type.Optional(
+      Text(200, 'Products of one shelf can be held together, in one cart; it can not be changed'),
     ),
-    max_per_hold: Type.Optional(Nullable(Count('Units of one hold at most', 1))),
-    max_per_customer: Type.Optional(Nullable(Count('Units of one customer at most', 1))),
   },
   { additionalProperties: false },
+)
+
+export const ChangeProductBody = Type.Object(
+  {
+    name: Type.Optional(Name),
+    unit_amount: Type.Optional(UnitAmount),
+    currency: Type.Optional(Currency),
+    ...TERMS,
+    paused: Type.Optional(Type.Boolean({ description: 'Whether new holds are refused for now' })),
+  },
+  {
+    additionalProperties: false,
+    minProperties: 1,
+    description: 'What is not named stays as it is; null takes a term away',
+    examples: [{ paused: true }, { ends_at: null, unit_amount: 7900 }],
+  },
+)
+
+export const StockBody = Type.Object(
+  {
+    delta: Type.Integer({
+      minimum: -Number.MAX_SAFE_INTEGER,
+      maximum: Number.MAX_SAFE_INTEGER,
+      description: 'Units to add or, negative, free ones to take out; not 0',
+    }),
+    reason: Type.Optional(Text(200, 'For your records')),
+  },
+  { additionalProperties: false, examples: [{ delta: 50, reason: 'found a box' }] },
 )
 
 const STOCK = {
@@ -46,7 +84,7 @@ const State = Word(
 export const Stock = Type.Object(STOCK, { description: 'available + held + pending + sold = total' })
 export const StockWithState = Type.Object({ ...STOCK, state: State })
 
-export const Product = Type.Object({
+const PRODUCT = {
   id: Count('Product id', 1),
   name: Type.String(),
   unit_amount: Count('Price of a unit in minor units'),
@@ -59,4 +97,10 @@ export const Product = Type.Object({
   hold_ttl_seconds: Count('How long a hold lives', 1),
   max_per_hold: Nullable(Count('Units of one hold at most', 1)),
   max_per_customer: Nullable(Count('Units of one customer at most', 1)),
+}
+
+export const Product = Type.Object(PRODUCT)
+export const ShelvedProduct = Type.Object({
+  ...PRODUCT,
+  shelf: Type.Optional(Type.String({ description: 'Where the product has one' })),
 })

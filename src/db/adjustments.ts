@@ -1,0 +1,61 @@
+import type { Adjustment } from '../engine/records.ts'
+import type { Sql } from './client.ts'
+
+/** Records stock adjustments and changes the totals by those that were not recorded before. */
+export async function recordAdjustments(sql: Sql, adjustments: Adjustment[]): Promise<void> {
+  if (adjustments.length === 0) return
+  await sql.query({
+    name: 'record-adjustments',
+    text: `with recorded as (
+        insert into stock_adjustments (product_id, idempotency_key, delta, reason, created_at)
+        select product_id, idempotency_key, delta, reason, to_timestamp(created_at_ms / 1000.0)
+        from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::bigint[])
+          as new (product_id, idempotency_key, delta, reason, created_at_ms)
+        on conflict do nothing returning product_id, delta
+      )
+      update products set total = total + change.delta
+      from (select product_id, sum(delta)::bigint as delta from recorded group by product_id) as change
+      where products.id = change.product_id`,
+    values: [
+      adjustments.map(({ product_id }) => product_id),
+      adjustments.map(({ idempotency_key }) => idempotency_key),
+      adjustments.map(({ delta }) => delta),
+      adjustments.map(({ reason }) => reason),
+      adjustments.map(({ created_at_ms }) => created_at_ms),
+    ],
+  })
+}
+
+/** A product's shelf, and by how much a key has changed its total, null where it has not. Undefined: there is no such product. */
+export async function findAdjustment(
+  sql: Sql,
+  product_id: number,
+  idempotency_key: string,
+): Promise<{ shelf: string | null; delta: number | null } | undefined> {
+  const { rows } = await sql.query<{ shelf: string | null; delta: number | null }>({
+    name: 'find-adjustment',
+    text: `select p.shelf, a.delta from products p
+      left join stock_adjustments a on a.product_id = p.id and a.idempotency_key = $2
+      where p.id = $1 and p.loaded_version > 0`,
+    values: [product_id, idempotency_key],
+  })
+  return rows[0]
+}
+
+/** Those of these adjustments that are recorded, as `<product>:<key>`. */
+export async function knownAdjustments(
+  sql: Sql,
+  adjustments: Array<{ product_id: number; idempotency_key: string }>,
+): Promise<Set<string>> {
+  const { rows } = await sql.query<{ name: string }>({
+    name: 'known-adjustments',
+    text: `select product_id || ':' || idempotency_key as name
+      from stock_adjustments join unnest($1::bigint[], $2::text[]) as asked (product_id, idempotency_key)
+        using (product_id, idempotency_key)`,
+    values: [
+      adjustments.map(({ product_id }) => product_id),
+      adjustments.map(({ idempotency_key }) => idempotency_key),
+    ],
+  })
+  return new Set(rows.map(({ name }) => name))
+}
