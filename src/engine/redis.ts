@@ -52,13 +52,16 @@ export async function checkRedis(redis: Redis): Promise<void> {
 
 const field = (info: string, name: string) => info.match(new RegExp(`^${name}:(.*?)\\r?$`, 'm'))?.[1] ?? ''
 
+/** The form of what the scripts keep in Redis. A Redis with another one is rebuilt: raise it with every change of that form. */
+const FORM = 2
+
 /**
- * Which Redis answers. A new run id means that it was started again and may lack its last writes; a new replication id that
- * a replica was promoted.
+ * Which Redis answers, and the form of what this program keeps there. A new run id means that it was started again and may lack
+ * its last writes; a new replication id that a replica was promoted.
  */
 export async function readIdentity(redis: Redis): Promise<string> {
   const [server, replication] = await Promise.all([redis.info('server'), redis.info('replication')])
-  return `${field(server, 'run_id')}/${field(replication, 'master_replid')}`
+  return `${FORM}/${field(server, 'run_id')}/${field(replication, 'master_replid')}`
 }
 
 /** The reply to a plain command. Rejects with UnavailableError where Redis does not give one. */
