@@ -1,0 +1,99 @@
+import { setTimeout as wait } from 'node:timers/promises'
+import { quantile } from '../figures.ts'
+import type { Answer } from '../load/jobs.ts'
+import { type Context, holdRequest } from './context.ts'
+
+/** Holds are placed with ever shorter lives, in steps of this many, so that all end at the same moment. */
+const STEP = 4_096
+/** Placing takes Redis and this process some 30 µs a hold; a slow machine gets four times that. */
+const PLACE_MS_PER_HOLD = 0.12
+const IDLE_SECONDS = 3
+/** The promise is 3 s; what takes longer is measured up to here. */
+const BACK_LIMIT_MS = 12_000
+const POLL_MS = 10
+/** A steady trickle, far below the capacity, so that its latency shows the sweeper's doing and nothing else. */
+const TRICKLE_PER_SECOND = 1_000
+const TRICKLE_CONNECTIONS = 64
+/** Script calls that take longer are in Redis's own log of slow commands. */
+const SLOW_US = 200
+const SLOW_ENTRIES = 4_096
+
+/** All of them end at `end_ms`. */
+async function placeAll({ ground }: Context, count: number, end_ms: number): Promise<void> {
+  for (let placed = 0; placed < count; placed += STEP) {
+    const engine = await ground.openEngine(end_ms - Date.now())
+    await ground.placeHolds(engine, ground.products.cliff, Math.min(STEP, count - placed))
+  }
+}
+
+/** How long after `end_ms` the last unit was back. */
+async function awaitBack({ ground, stage }: Context, end_ms: number): Promise<number> {
+  const engine = await ground.openEngine()
+  await wait(Math.max(0, end_ms - Date.now()), undefined, { signal: stage.stopping })
+  for (;;) {
+    const product = await engine.readProduct(ground.products.cliff)
+    const late_ms = Date.now() - end_ms
+    if (product?.stock.held === 0 || late_ms > BACK_LIMIT_MS) return late_ms
+    await wait(POLL_MS)
+  }
+}
+
+/** The longest script call in Redis's log, in µs; 0 where none took as long as that log asks for. */
+async function slowestScript({ stage: { redis } }: Context): Promise<number> {
+  const entries = (await redis.call('SLOWLOG', 'GET', String(SLOW_ENTRIES))) as Array<
+    [number, number, number, string[]]
+  >
+  const scripts = entries.filter(([, , , [command]]) => /^(evalsha|eval|fcall)$/i.test(command ?? ''))
+  return Math.max(0, ...scripts.map(([, , took_us]) => took_us))
+}
+
+const p99 = (answers: Answer[]) =>
+  quantile(
+    answers.map(({ latency_ms }) => latency_ms),
+    0.99,
+  )
+
+/** Many holds die in the same moment, while others go on being placed. */
+export async function cliff(context: Context, round: number): Promise<void> {
+  const { stage, ground, options, samples, say } = context
+  const { redis } = stage
+  const holds = options.cliff_holds
+  await ground.reset()
+  await redis.config('SET', 'slowlog-max-len', String(SLOW_ENTRIES))
+  await redis.config('SET', 'slowlog-log-slower-than', String(SLOW_US))
+  const end_ms = Math.ceil(Date.now() + holds * PLACE_MS_PER_HOLD + (IDLE_SECONDS + 1) * 1000)
+  await placeAll(context, holds, end_ms)
+  const left_ms = end_ms - IDLE_SECONDS * 1000 - Date.now()
+  if (left_ms < 0) say('  cliff: this machine places holds too slowly; the idle part is short')
+  await wait(Math.max(0, left_ms), undefined, { signal: stage.stopping })
+  await redis.call('SLOWLOG', 'RESET')
+  const [result, back_ms] = await Promise.all([
+    stage.generator.run({
+      kind: 'open',
+      url: stage.urlOf('service'),
+      connections: TRICKLE_CONNECTIONS,
+      seconds: IDLE_SECONDS * 2,
+      per_second: TRICKLE_PER_SECOND,
+      request: holdRequest(ground.products.plenty),
+      ignore_seconds: 0.5,
+      when_busy: 'wait',
+      keeps_answers: true,
+    }),
+    awaitBack(context, end_ms),
+  ])
+  const slowest_us = await slowestScript(context)
+  const answers = result.answers ?? []
+  const before = answers.filter(({ due_ms }) => due_ms < end_ms)
+  const during = answers.filter(({ due_ms }) => due_ms >= end_ms && due_ms < end_ms + back_ms)
+  const unexpected = answers.filter(({ status }) => status !== 201).length
+  const at = { connections: TRICKLE_CONNECTIONS, round }
+  samples.push({ arm: 'cliff-before', ...at, figures: { p99_ms: p99(before) } })
+  samples.push({
+    arm: 'cliff',
+    ...at,
+    figures: { back_ms, slowest_us: Math.max(slowest_us, SLOW_US), p99_ms: p99(during), unexpected },
+  })
+  say(
+    `  cliff: ${holds} holds back after ${back_ms} ms, slowest script ${slowest_us} µs, p99 ${p99(during).toFixed(2)} ms (before ${p99(before).toFixed(2)} ms)`,
+  )
+}
