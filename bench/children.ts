@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import type { Life } from '../src/bin/lifecycle.ts'
 import { StartError } from '../src/errors.ts'
 import type { Job, LoadResult, WorkerReply } from './load/jobs.ts'
 
@@ -72,19 +73,16 @@ export async function nextMessage<Message>(
   }
 }
 
-/** Starts a baseline. Resolves with its URL when it listens. */
+/** Starts a baseline. Resolves with its URL when it listens; `life` ends it in any case. */
 export async function startBaseline(
   name: string,
-  options: { env: Record<string, string>; args?: string[]; log_path: string; stopping: AbortSignal },
+  life: Life,
+  options: { env: Record<string, string>; args: string[]; log_path: string },
 ): Promise<Child & { url: string }> {
   const child = startChild(`./baselines/${name}.ts`, options)
-  try {
-    const { port } = await nextMessage<{ port: number }>(child, `the baseline ${name}`, options.stopping)
-    return { ...child, url: `http://127.0.0.1:${port}` }
-  } catch (error) {
-    await child.stop()
-    throw error
-  }
+  life.onStop(() => child.stop())
+  const { port } = await nextMessage<{ port: number }>(child, `the baseline ${name}`, life.stopping)
+  return { ...child, url: `http://127.0.0.1:${port}` }
 }
 
 export type Generator = { pid: number; run(job: Job): Promise<LoadResult>; stop(): Promise<void> }

@@ -16,6 +16,7 @@ export type FigureName =
   | 'bytes'
   | 'back_ms'
   | 'slowest_us'
+  | 'slow_calls'
 
 /** One arm measured once. Arms without connections have 0. */
 export type Sample = {

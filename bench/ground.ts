@@ -45,6 +45,18 @@ async function createProducts(url: string): Promise<Products> {
   }
 }
 
+/** A storm is worth nothing if it is not refused for the reason that it is about. */
+async function expectRefusal(url: string, product_id: number, reason: string): Promise<void> {
+  const response = await fetch(`${url}/api/holds`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ product_id, qty: 1 }),
+  })
+  const answer = (await response.json()) as { reason?: string }
+  if (response.status === 409 && answer.reason === reason) return
+  throw new Error(`product ${product_id} should be refused as ${reason}, not ${JSON.stringify(answer)}`)
+}
+
 /**
  * The state that the arms work on: four products, and an engine to prepare holds with. `reset` checks the books, then puts
  * everything back to the beginning, so that no arm pays for what the ones before it left.
@@ -115,6 +127,8 @@ export async function openGround(stage: Stage, unit_rows: number) {
       ...{ idempotency_key: order_id, order_id, status: 'success' },
     })
     await post(`${service.url}/api/holds`, { product_id: products.all_held, qty: 1 })
+    await expectRefusal(service.url, products.sold_out, 'sold_out')
+    await expectRefusal(service.url, products.all_held, 'all_held')
     await rewriteLog()
   }
 

@@ -89,14 +89,12 @@ export async function openStage(life: Life, needed: Set<ServerName>, say: (line:
   const urls = { REDIS_URL: redis_url, DATABASE_URL: database_url }
   const service = await startService(folder, urls, life)
   const servers = new Map<ServerName, Child & { url: string }>([['service', service]])
-  for (const [name, { file, args }] of Object.entries(BASELINES)) {
-    if (!needed.has(name as ServerName)) continue
-    const log_path = join(folder, `${name}.log`)
-    const options = { env: urls, args: [...args], log_path, stopping: life.stopping }
-    const baseline = await startBaseline(file, options)
-    life.onStop(() => baseline.stop())
-    servers.set(name as ServerName, baseline)
-  }
+  const starting = Object.entries(BASELINES).map(async ([name, { file, args }]) => {
+    if (!needed.has(name as ServerName)) return
+    const options = { env: urls, args: [...args], log_path: join(folder, `${name}.log`) }
+    servers.set(name as ServerName, await startBaseline(file, life, options))
+  })
+  await Promise.all(starting)
   const generator = startGenerator(join(folder, 'generator.log'), life.stopping)
   life.onStop(() => generator.stop())
 

@@ -130,6 +130,7 @@ const OTHERS: Array<[arm: string, label: string, figures: Array<[FigureName, str
     [
       ['back_ms', 'all units back after ms'],
       ['slowest_us', 'slowest script µs'],
+      ['slow_calls', 'script calls over 2 ms'],
       ['p99_ms', 'hold p99 during, ms'],
       ['unexpected', 'unexpected'],
     ],
