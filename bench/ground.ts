@@ -1,5 +1,7 @@
+import { randomUUID } from 'node:crypto'
 import { setTimeout as wait } from 'node:timers/promises'
 import { createEngine, type Engine } from '../src/engine/engine.ts'
+import { UnavailableError } from '../src/errors.ts'
 import { type ShardReport, verifyShard } from '../src/recovery/verify.ts'
 import { naiveProduct, naiveStock } from './baselines/naive.ts'
 import { resetBaselineTables } from './baselines/tables.ts'
@@ -11,20 +13,41 @@ const TTL_SECONDS = 86_400
 const SHARD = 0
 const AT_ONCE = 512
 const POLL_MS = 10
+const MAX_TRIES = 20
+const RETRY_MS = 500
 const JOURNAL_LIMIT_MS = 20_000
 
 export type Products = { plenty: number; sold_out: number; all_held: number; cliff: number }
 export type Ground = Awaited<ReturnType<typeof openGround>>
 type Hold = { hold_id: string; order_id: string }
 
+/** Again and again while the answer is that it can not be had at this moment; on a machine that is busy with else, it may be. */
+async function patiently<Result>(
+  step: () => Promise<Result>,
+  isRefused: (result: Result) => boolean,
+): Promise<Result> {
+  for (let tries = 1; ; tries += 1) {
+    const result = await step()
+    if (!isRefused(result) || tries === MAX_TRIES) return result
+    await wait(RETRY_MS)
+  }
+}
+
+/** A request of the preparation. Sent again, it has one effect. */
+async function send(url: string, body: object): Promise<{ status: number; text: string }> {
+  const headers = { 'content-type': 'application/json', 'idempotency-key': randomUUID() }
+  return patiently(
+    async () => {
+      const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify(body) })
+      return { status: response.status, text: await response.text() }
+    },
+    ({ status }) => status === 503,
+  )
+}
+
 async function post<Answer>(url: string, body: object): Promise<Answer> {
-  const response = await fetch(url, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(body),
-  })
-  const text = await response.text()
-  if (!response.ok) throw new Error(`POST ${new URL(url).pathname} answers ${response.status}: ${text}`)
+  const { status, text } = await send(url, body)
+  if (status >= 300) throw new Error(`POST ${new URL(url).pathname} answers ${status}: ${text}`)
   return (JSON.parse(text) as { data: Answer }).data
 }
 
@@ -45,15 +68,15 @@ async function createProducts(url: string): Promise<Products> {
   }
 }
 
+function unlessAway(error: Error): undefined {
+  if (!(error instanceof UnavailableError)) throw error
+}
+
 /** A storm is worth nothing if it is not refused for the reason that it is about. */
 async function expectRefusal(url: string, product_id: number, reason: string): Promise<void> {
-  const response = await fetch(`${url}/api/holds`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ product_id, qty: 1 }),
-  })
-  const answer = (await response.json()) as { reason?: string }
-  if (response.status === 409 && answer.reason === reason) return
+  const { status, text } = await send(`${url}/api/holds`, { product_id, qty: 1 })
+  const answer = JSON.parse(text) as { reason?: string }
+  if (status === 409 && answer.reason === reason) return
   throw new Error(`product ${product_id} should be refused as ${reason}, not ${JSON.stringify(answer)}`)
 }
 
@@ -80,8 +103,12 @@ export async function openGround(stage: Stage, unit_rows: number) {
     const ids: string[] = []
     const place = async () => {
       const items = [{ product_id, qty: 1 }]
-      const result = await engine.placeHold({ items, customer_id: null, idem: null })
-      if (!('hold' in result)) throw new Error(`no hold: ${result.status}`)
+      // One that was placed though its answer got lost is a hold more, which does no harm.
+      const result = await patiently(
+        () => engine.placeHold({ items, customer_id: null, idem: null }).catch(unlessAway),
+        (placed) => placed === undefined,
+      )
+      if (!result || !('hold' in result)) throw new Error(`no hold: ${result?.status ?? 'unavailable'}`)
       return result.hold.id
     }
     while (ids.length < count) {
@@ -123,9 +150,7 @@ export async function openGround(stage: Stage, unit_rows: number) {
     const hold = { product_id: products.sold_out, qty: 1 }
     const { hold_id, order_id } = await post<Hold>(`${service.url}/api/holds`, hold)
     await post(`${service.url}/api/orders`, { hold_id })
-    await post(`${service.url}/api/payments/webhook`, {
-      ...{ idempotency_key: order_id, order_id, status: 'success' },
-    })
+    await post(`${service.url}/api/payments/webhook`, { order_id, status: 'success' })
     await post(`${service.url}/api/holds`, { product_id: products.all_held, qty: 1 })
     await expectRefusal(service.url, products.sold_out, 'sold_out')
     await expectRefusal(service.url, products.all_held, 'all_held')

@@ -14,7 +14,7 @@ conservation check, and writes bench/report.md and bench/report.html. Exit code 
 
 Options
   --rounds N          how often every arm has its turn (5)
-  --seconds N         how long each is measured, after a warm-up (1.8)
+  --seconds N         how long each is measured, after a warm-up (1.6)
   --connections LIST  at the same time, each number a measurement of its own (64,256)
   --only LIST         of ${SCENARIOS.slice(0, 6).join(', ')},
                       ${SCENARIOS.slice(6).join(', ')} (all)
@@ -39,7 +39,7 @@ export type Options = {
 
 /** With fewer rounds a median says little. */
 const ROUNDS = 5
-const SECONDS = '1.8'
+const SECONDS = '1.6'
 const WARM_UP_SECONDS = 0.5
 
 const SIZES = {

@@ -19,11 +19,13 @@ const pool = openPool()
 await serve((app) =>
   addHoldRoute(app, async (id, product_id, qty) => {
     const sql = await pool.connect()
+    let is_broken = true
     try {
       await sql.query('begin')
       const [row] = (await sql.query<Row & { stock: string }>({ ...LOCK, values: [product_id] })).rows
       if (!row || Number(row.stock) < qty) {
         await sql.query('rollback')
+        is_broken = false
         return undefined
       }
       const { unit_amount, currency, created_at } = row
@@ -31,9 +33,10 @@ await serve((app) =>
       await sql.query({ ...INSERT, values })
       await sql.query({ ...TAKE, values: [product_id, qty] })
       await sql.query('commit')
+      is_broken = false
       return readRow(row)
     } finally {
-      sql.release()
+      sql.release(is_broken)
     }
   }),
 )

@@ -34,9 +34,11 @@ export type ArmRow = {
   of(name: FigureName): Spread | undefined
 }
 
-/** The arms of the rotation that were measured, at each number of connections. */
+/** The arms of the rotation that were measured, at each number of connections; those without HTTP come last. */
 export function armRows(samples: Sample[]): ArmRow[] {
-  const seen = [...new Set(samples.map(({ connections }) => connections))].sort((one, other) => one - other)
+  const order = (connections: number) => (connections === 0 ? Number.POSITIVE_INFINITY : connections)
+  const all = new Set(samples.map(({ connections }) => connections))
+  const seen = [...all].sort((one, other) => order(one) - order(other))
   return seen.flatMap((connections) =>
     Object.entries(ARMS).flatMap(([name, { label }]) => {
       const of = (found: FigureName) => figure(samples, { arm: name, figure: found, connections })

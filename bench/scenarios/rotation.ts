@@ -1,4 +1,5 @@
 import type { Sample } from '../figures.ts'
+import type { Job } from '../load/jobs.ts'
 import { toSample } from '../measure.ts'
 import type { ServerName } from '../stage.ts'
 import { ARMS, type Arm } from './arms.ts'
@@ -30,6 +31,18 @@ export function serversOf(scenarios: string[]): Set<ServerName> {
   return new Set(servers)
 }
 
+/**
+ * Waits until a server has done what the last load left in it: the generator hangs up on the requests that are on their way
+ * when its time is up, and a slow server still works on them. One more request has its answer when those before it are done.
+ */
+async function settle(job: Job): Promise<void> {
+  if (job.kind !== 'closed') return
+  const { method, path, body, headers } = job.request
+  const sent = { method, ...(body === undefined ? {} : { body }), ...(headers ? { headers } : {}) }
+  const response = await fetch(job.url + path, sent)
+  await response.arrayBuffer()
+}
+
 /** Warms an arm up, then measures it: what it did, and what CPU time that took. */
 export async function measureArm(
   context: Context,
@@ -38,11 +51,14 @@ export async function measureArm(
   round: number,
 ): Promise<Sample> {
   const { stage, options } = context
-  await stage.generator.run(await arm.job(context, connections, options.warm_up_seconds))
+  const warm_up = await arm.job(context, connections, options.warm_up_seconds)
+  await stage.generator.run(warm_up)
+  await settle(warm_up)
   const job = await arm.job(context, connections, options.seconds)
   const before = await stage.readCpu(arm.server)
   const result = await stage.generator.run(job)
   const after = await stage.readCpu(arm.server)
+  await settle(job)
   return toSample({ name, connections, round, expects: arm.expects }, result, before, after)
 }
 
