@@ -34,11 +34,13 @@ export async function openService(options: {
   database_url: string
   log: Say
   prefix?: string
+  /** How many connections to PostgreSQL it may have, but for the one under which it rebuilds a shard. */
+  max_connections?: number | undefined
 }): Promise<Service> {
   const { config, redis_url, database_url, log } = options
   const redis = connectRedis(redis_url)
   await checkRedis(redis)
-  const db = openDb(database_url)
+  const db = openDb(database_url, options.max_connections)
   const engine = createEngine({
     redis,
     shards: config.STOCK_SHARDS,

@@ -32,6 +32,7 @@ t.test('without any variable everything has its default', async (t) => {
     ORDER_TTL_SECONDS: 900,
     SWEEPER: 'inline',
     STOCK_SHARDS: 1,
+    WORKERS: 1,
     LOG_LEVEL: 'info',
     TRUST_PROXY: false,
     is_loopback: true,
@@ -54,7 +55,7 @@ t.test('what is set is taken', async (t) => {
   const secrets = [secret(24), secret(64)]
   const config = readConfig({
     ...{ PORT: '0', HOST: '::1', HOLD_TTL_SECONDS: '86400', ORDER_TTL_SECONDS: '1', SWEEPER: 'off' },
-    ...{ STOCK_SHARDS: '16', LOG_LEVEL: 'silent', WEBHOOK_SECRETS: secrets.join(',') },
+    ...{ STOCK_SHARDS: '16', WORKERS: '64', LOG_LEVEL: 'silent', WEBHOOK_SECRETS: secrets.join(',') },
     ...{ REDIS_URL: 'rediss://user:pass@host:1/2', DATABASE_URL: 'postgresql://host/db' },
   })
   t.match(config, {
@@ -65,6 +66,7 @@ t.test('what is set is taken', async (t) => {
       ORDER_TTL_SECONDS: 1,
       SWEEPER: 'off',
       STOCK_SHARDS: 16,
+      WORKERS: 64,
     },
     ...{
       LOG_LEVEL: 'silent',
@@ -81,6 +83,7 @@ t.test('a value that makes no sense stops the start with one line that names it'
     ['HOLD_TTL_SECONDS', '0', '-1', '1.5', '86401', 'two', '1e9', 'Infinity'],
     ['ORDER_TTL_SECONDS', '0', 'never', '2592001'],
     ['STOCK_SHARDS', '0', '4097', 'many', '1.5'],
+    ['WORKERS', '0', '-1', '65', '1.5', 'auto', '0x2', '1e1', ' 2'],
     ['SWEEPER', 'on', 'INLINE', 'true', '1'],
     ['LOG_LEVEL', 'loud', 'INFO'],
     ['REDIS_URL', 'localhost:6379', 'http://localhost', 'redis//x', 'redis://localhost:99999', 'redis://a b'],
@@ -96,6 +99,9 @@ t.test('a value that makes no sense stops the start with one line that names it'
       `${secret()},secret`,
       ` ${secret()}`,
     ],
+    ...['REDIS_CLUSTER_NODES', 'RATE_LIMIT_PER_MINUTE', 'CUSTOMER_JWT_SECRET', 'CUSTOMER_JWKS_URL'].map(
+      (name): [string, string] => [name, '1'],
+    ),
     ['TRUST_PROXY', 'yes', '10.0.0.0/33', 'localhost', '1.2.3', '-1', '10.0.0.1,proxy'],
   ]
   for (const [name, ...values] of bad) {

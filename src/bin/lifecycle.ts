@@ -12,6 +12,14 @@ export type Life = {
   stopping: AbortSignal
 }
 
+/** What a worker has in the place of a terminal. */
+export type Link = {
+  /** Tells the primary why this process ends, in one line. */
+  complain(line: string): void
+  /** Calls when the primary is gone. */
+  onLost(end: () => void): void
+}
+
 /** Prints a line about what the command does. */
 export const say = (line: string) => process.stdout.write(`holdfast: ${line}\n`)
 
@@ -24,11 +32,14 @@ function explain(error: unknown): string {
  * Runs a command: `start` until it is done, then, where `is_service` says so, until a signal comes or npm is gone. What
  * was begun is ended in reverse order, also when the start fails half-way. Further signals change nothing: npm passes on
  * a Ctrl-C that the terminal has sent already. Exit code 0, or what `start` resolves with; 1 after an error, in one line.
+ * A worker, which has a `link`, leaves the terminal's signals to its primary.
  */
 export function runCommand(
-  options: { is_service: boolean },
+  options: { is_service: boolean; link?: Link },
   start: (life: Life) => Promise<number | undefined>,
 ): void {
+  const { is_service, link } = options
+  const complain = link?.complain ?? ((line: string) => process.stderr.write(`holdfast: ${line}\n`))
   const cleanups: Array<() => Promise<void>> = []
   const stopping = new AbortController()
   let ending = false
@@ -39,12 +50,12 @@ export function runCommand(
     ending = true
     stopping.abort()
     const limit = setTimeout(() => {
-      process.stderr.write('holdfast: could not stop in time\n')
+      complain('could not stop in time')
       process.exit(1)
     }, STOP_LIMIT_MS)
     await started
     for (const cleanup of cleanups.reverse()) {
-      await cleanup().catch((error) => process.stderr.write(`holdfast: ${explain(error)}\n`))
+      await cleanup().catch((error) => complain(explain(error)))
     }
     clearTimeout(limit)
     process.exit(exit_code)
@@ -53,7 +64,7 @@ export function runCommand(
   function fail(error: unknown): void {
     if (stopping.signal.aborted && exit_code === 0) return
     exit_code = 1
-    process.stderr.write(`holdfast: ${explain(error)}\n`)
+    complain(explain(error))
   }
 
   const life = { onStop: (cleanup: () => Promise<void>) => cleanups.push(cleanup), stopping: stopping.signal }
@@ -62,14 +73,19 @@ export function runCommand(
     .then(() => start(life))
     .then((code) => {
       exit_code = code ?? 0
-      if (!options.is_service) void end(Promise.resolve())
+      if (!is_service) void end(Promise.resolve())
     }, fail)
-  for (const signal of SIGNALS) process.on(signal, () => void end(started))
+  for (const signal of SIGNALS) {
+    process.on(signal, () => {
+      if (!link || signal === 'SIGTERM') void end(started)
+    })
+  }
   process.on('uncaughtException', (error) => {
     fail(error)
     void end(started)
   })
-  if (process.env.npm_lifecycle_event) watchParent(() => void end(started))
+  if (link) link.onLost(() => void end(started))
+  else if (process.env.npm_lifecycle_event) watchParent(() => void end(started))
   void started.then(() => {
     if (exit_code !== 0) void end(Promise.resolve())
   })

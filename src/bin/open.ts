@@ -23,9 +23,10 @@ export async function openMigrated(config: Config, life: Life): Promise<Servers>
 
 /** Opens engine, journal and database on these servers. */
 export async function openOn(
-  servers: Servers,
+  servers: Pick<Servers, 'redis_url' | 'database_url'>,
   config: Config,
   life: Life,
+  max_connections?: number,
 ): Promise<Service & { log: pino.Logger }> {
   const log = pino({ level: config.LOG_LEVEL })
   const service = await openService({
@@ -33,6 +34,7 @@ export async function openOn(
     redis_url: servers.redis_url,
     database_url: servers.database_url,
     log,
+    max_connections,
   })
   life.onStop(() => service.close())
   life.stopping.throwIfAborted()

@@ -6,7 +6,8 @@ const QUERY_TIMEOUT_MS = 900
 const CONNECT_TIMEOUT_MS = 900
 const LOCK_TIMEOUT_MS = 700
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000
-const MAX_CONNECTIONS = 8
+/** One writes, the others read; a process that has the database for itself needs no more. */
+export const MAX_CONNECTIONS = 8
 /** Whoever waits for a lock asks again after this: a holder that died with its machine is noticed only by silence. */
 const ADVISORY_LOCK_WAIT_MS = 15_000
 /** A rebuild reads whole tables; one statement that takes longer than this comes from a server that stands still. */
@@ -31,10 +32,10 @@ export function isOwnFault(error: unknown): boolean {
 }
 
 /** A pool of connections whose every call is bounded in time. */
-export function openDb(database_url: string) {
+export function openDb(database_url: string, max_connections = MAX_CONNECTIONS) {
   const pool = new pg.Pool({
     connectionString: database_url,
-    max: MAX_CONNECTIONS,
+    max: max_connections,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     query_timeout: QUERY_TIMEOUT_MS,
     statement_timeout: QUERY_TIMEOUT_MS,

@@ -24,7 +24,8 @@ const STOP_STEPS: StopStep[] = [
 ]
 /** A local server that does not answer within this is not going to. */
 const ASK_TIMEOUT_MS = 2_000
-const MAX_CONNECTIONS = 100
+/** Enough for 64 workers that all rebuild a shard (`connectionsOfEach`), with sweepers and other programs beside them. */
+export const MAX_CONNECTIONS = 250
 /** For data that nobody keeps: commits do not wait for the disk. */
 const THROW_AWAY_SETTINGS = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off']
 

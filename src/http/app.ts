@@ -10,6 +10,7 @@ import { addDeadline } from './deadline.ts'
 import type { Deps } from './deps.ts'
 import { addErrorHandlers, handleClientError, sendInvalid } from './errors.ts'
 import { addJsonParser } from './json.ts'
+import { countHolds, createMetrics, type Metrics } from './metrics.ts'
 import { addLoadShedding } from './overload.ts'
 import { sendProblem } from './problem.ts'
 import { adminProductRoutes } from './routes/admin-products.ts'
@@ -75,9 +76,14 @@ function trustProxy(
   return typeof trust === 'number' ? (_address, hop) => hop < trust : trust
 }
 
-/** The HTTP service, ready to listen. `isDraining` says that the process is about to end. */
-export async function buildApp(deps: Deps & { isDraining?: () => boolean }): Promise<FastifyInstance> {
-  const { config, isDraining = () => false } = deps
+/**
+ * The HTTP service, ready to listen. `isDraining` says that the process is about to end; `metrics` are those of this process
+ * unless others are given.
+ */
+export async function buildApp(
+  deps: Deps & { isDraining?: () => boolean; metrics?: Metrics },
+): Promise<FastifyInstance> {
+  const { config, isDraining = () => false, metrics = createMetrics(deps) } = deps
   const app = Fastify({
     logger: config.LOG_LEVEL === 'silent' ? false : { level: config.LOG_LEVEL },
     logController: new LogController({ disableRequestLogging: true }),
@@ -104,6 +110,7 @@ export async function buildApp(deps: Deps & { isDraining?: () => boolean }): Pro
   addJsonParser(app)
   addErrorHandlers(app)
   addDeadline(app)
+  countHolds(app, metrics)
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id)
     if (request.headers.host === undefined && request.raw.httpVersion === '1.1') {
@@ -118,7 +125,7 @@ export async function buildApp(deps: Deps & { isDraining?: () => boolean }): Pro
   await app.register(orderRoutes, deps)
   await app.register(paymentRoutes, deps)
   await app.register(stripeRoutes, deps)
-  await app.register(operationRoutes, { ...deps, isDraining })
+  await app.register(operationRoutes, { ...deps, isDraining, metrics })
   app.get('/', { schema: { hide: true } }, (_request, reply) => reply.redirect('/docs'))
   return app
 }

@@ -1,5 +1,12 @@
 import type { FastifyReply } from 'fastify'
 
+declare module 'fastify' {
+  interface FastifyReply {
+    /** With which refusal this request was answered. */
+    problem_code?: ProblemCode
+  }
+}
+
 /**
  * Every refusal that leaves the service: its stable code, HTTP status and title. The one place that knows statuses.
  * Sent as application/problem+json (RFC 9457).
@@ -69,6 +76,7 @@ export function sendProblem(
   const seconds = retry_after_seconds ?? (body.status === 503 ? RETRY_AFTER_SECONDS : undefined)
   if (seconds !== undefined) reply.header('retry-after', String(seconds))
   if (body.status === 401) reply.header('www-authenticate', 'Bearer')
+  reply.problem_code = code
   // Serialized here: a reply schema for 200 must never decide what a refusal says.
   return reply
     .code(body.status)

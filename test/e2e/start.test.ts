@@ -54,11 +54,13 @@ t.test('a port that is in use is named', async (t) => {
   await once(other, 'listening')
   t.teardown(() => other.close())
   const { port } = other.address() as AddressInfo
-  await refuses(
-    t,
-    { ...ground.env, PORT: String(port) },
-    new RegExp(`^holdfast: port ${port} is in use: stop what listens there or set PORT$`, 'm'),
-  )
+  for (const WORKERS of ['1', '2']) {
+    await refuses(
+      t,
+      { ...ground.env, WORKERS, PORT: String(port) },
+      new RegExp(`^holdfast: port ${port} is in use: stop what listens there or set PORT$`, 'm'),
+    )
+  }
 })
 
 t.test('a setting that makes no sense is named', async (t) => {

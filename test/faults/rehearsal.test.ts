@@ -11,7 +11,7 @@ t.test(
   'a rehearsal breaks an installation of its own and certifies that every promise was kept',
   async (t) => {
     const args = ['--runs', '3', '--seconds', '1', '--buyers', '8', '--seed', '7']
-    const { ended, output } = start(t, 'rehearse', {}, args)
+    const { ended, output } = start(t, 'rehearse', {}, { args })
     t.match(await ended, { code: 0 }, output.stderr)
     t.match(output.stdout, /ready after [a-z-]+ +median \d+ ms, at most \d+ ms/)
     t.match(output.stdout, /acknowledged and lost +0\n/)
@@ -27,7 +27,7 @@ t.test(
     const product = await ground.product(7)
     const server = await startServer(t, ground.env)
     const args = ['--url', server.origin, '--seconds', '1', '--buyers', '8']
-    const { ended, output } = start(t, 'rehearse', ground.env, args)
+    const { ended, output } = start(t, 'rehearse', ground.env, { args })
     t.match(await ended, { code: 0 }, output.stderr)
     t.match(output.stdout, /no fault/)
     const rows = await ground.sql<{ id: number; committed: number }>(
@@ -79,7 +79,7 @@ t.test('a rehearsal that can not be is refused in one line', async (t) => {
     [['--runs', '0'], /--runs must be a whole number above 0/],
     [['--what'], /see npm run rehearse -- --help/],
   ] as const) {
-    const { ended, output } = start(t, 'rehearse', {}, [...args])
+    const { ended, output } = start(t, 'rehearse', {}, { args: [...args] })
     t.match(await ended, { code: 1 })
     t.match(output.stderr.trimEnd().split('\n'), [says])
   }

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { build } from '../fixtures/app.ts'
+import { build, newKey } from '../fixtures/app.ts'
 import { send } from '../fixtures/http.ts'
 import { problemProblems } from '../fixtures/replies.ts'
 import { until } from '../fixtures/until.ts'
@@ -54,6 +54,27 @@ t.test('the numbers of the service are there for Prometheus', async (t) => {
   t.match(await metrics(), /^holdfast_journal_entries\{shard="0"\} 1$/m, 'what PostgreSQL does not have')
   if (created.status === 'created') await app.service.writer.commit(created.entry)
   await until('the commit', async () => /^holdfast_journal_entries\{shard="0"\} 0$/m.test(await metrics()))
+})
+
+t.test('requests for holds are counted by what became of them', async (t) => {
+  const counts = async () => {
+    const { text } = await send(app.origin, { method: 'GET', path: '/metrics' })
+    const lines = text.matchAll(/^holdfast_holds_total\{outcome="(\w+)"\} (\d+)$/gm)
+    return Object.fromEntries([...lines].map(([, outcome, count]) => [outcome as string, Number(count)]))
+  }
+  const before = await counts()
+  const product_id = await app.product(3)
+  const keyed = { headers: { 'idempotency-key': newKey() } }
+  for (const more of [{}, keyed, keyed]) await app.call('POST', '/api/holds', { product_id, qty: 1 }, more)
+  await app.call('POST', '/api/holds', { product_id, qty: 9 })
+  await app.call('POST', '/api/holds', { product_id, qty: '1' })
+  await app.call('POST', '/api/holds', { product_id: product_id + 1_000, qty: 1 })
+  const after = await counts()
+  const outcomes = ['granted', 'replayed', 'insufficient_stock', 'validation_failed', 'product_not_found']
+  t.same(
+    outcomes.map((outcome) => (after[outcome] ?? 0) - (before[outcome] ?? 0)),
+    [2, 1, 1, 1, 1],
+  )
 })
 
 t.test('the OpenAPI document names every route with its replies', async (t) => {

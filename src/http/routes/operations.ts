@@ -1,17 +1,16 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { Deps } from '../deps.ts'
-import { createMetrics } from '../metrics.ts'
+import type { Metrics } from '../metrics.ts'
 import { sendProblem } from '../problem.ts'
 import { Data, replies } from '../schemas/common.ts'
 
 const Check = Type.Object({ redis: Type.String(), postgresql: Type.String(), fence: Type.String() })
 
-/** `is_draining` says that the process is about to end: it is not ready for more. */
-export const operationRoutes: FastifyPluginAsyncTypebox<Deps & { isDraining: () => boolean }> = async (
-  app,
-  { engine, db, isDraining },
-) => {
+/** `isDraining` says that the process is about to end: it is not ready for more. */
+export const operationRoutes: FastifyPluginAsyncTypebox<
+  Deps & { isDraining: () => boolean; metrics: Metrics }
+> = async (app, { engine, db, isDraining, metrics }) => {
   const word = (work: Promise<unknown>) =>
     work.then(
       () => 'ok',
@@ -36,11 +35,10 @@ export const operationRoutes: FastifyPluginAsyncTypebox<Deps & { isDraining: () 
     async () => ({ data: { status: 'ok' as const } }),
   )
 
-  const metrics = createMetrics({ engine, db })
   app.get(
     '/metrics',
     { schema: { tags: ['Operations'], summary: 'Numbers for Prometheus', produces: ['text/plain'] } },
-    async (_request, reply) => reply.type(metrics.contentType).send(await metrics.metrics()),
+    async (_request, reply) => reply.type(metrics.registry.contentType).send(await metrics.read()),
   )
 
   app.get(
