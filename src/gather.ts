@@ -40,10 +40,11 @@ export function gather<Item, Answer>(options: {
     in_flight += 1
     try {
       const answers = await options.run(batch.map(({ item }) => item))
-      for (const [at, { resolve, reject }] of batch.entries()) {
+      for (let at = 0; at < batch.length; at += 1) {
+        const { resolve, reject } = batch[at] as Waiting
         const answer = answers[at]
         if (answer instanceof Error) reject(answer)
-        else if (at in answers) resolve(answer as Answer)
+        else if (at < answers.length) resolve(answer as Answer)
         else reject(new Error('a gathered call left an item without an answer'))
       }
     } catch (error) {

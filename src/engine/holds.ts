@@ -26,7 +26,7 @@ const MAX_WAIT_MS = 1_000
 const MAX_JOURNAL_ENTRIES = 20_000
 const MAX_JOURNAL_AGE_MS = 120_000
 /** Each try takes 250 dead holds back in some milliseconds, so that some 100,000 of them may stand before a buyer. */
-const MAX_BACKLOG_MS = 2_000
+const MAX_BACKLOG_MS = 800
 export const IDEM_TTL_MS = 24 * 3600 * 1000
 
 /** `fingerprint` tells one body from another, by letters, digits, - and _ alone. */

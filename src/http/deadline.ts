@@ -1,17 +1,24 @@
 import type { FastifyInstance } from 'fastify'
 import { UnavailableError } from '../errors.ts'
 
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Whether all that a handler waits for is bounded to less than the deadline by itself. */
+    is_bounded?: boolean
+  }
+}
+
 /**
  * A handler takes no longer than this, so that every answer comes within the 3 s that are promised. Each step is bounded by
  * itself; with a PostgreSQL that is slow at every one of them, the sum is not.
  */
 const DEADLINE_MS = 2_700
 
-/** What the handler answers, or UnavailableError after the deadline. */
-function inTime<Answer>(answer: Promise<Answer>): Promise<Answer> {
+/** What is awaited, or UnavailableError after the deadline. */
+export function inTime<Answer>(answer: Promise<Answer>, deadline_ms = DEADLINE_MS): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const late = () => reject(new UnavailableError('unavailable', 'the answer took too long'))
-    const timer = setTimeout(late, DEADLINE_MS)
+    const timer = setTimeout(late, deadline_ms)
     answer.then(resolve, reject).finally(() => clearTimeout(timer))
   })
 }
@@ -20,6 +27,7 @@ function inTime<Answer>(answer: Promise<Answer>): Promise<Answer> {
 export function addDeadline(app: FastifyInstance): void {
   app.addHook('onRoute', (route) => {
     const { handler } = route
+    if (route.config?.is_bounded) return
     route.handler = function (request, reply) {
       const answer = handler.call(this, request, reply)
       return answer instanceof Promise ? inTime(answer) : answer

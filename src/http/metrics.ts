@@ -74,14 +74,20 @@ export function countHolds(app: FastifyInstance, { registry }: Metrics): void {
     labelNames: ['outcome'],
     registers: [registry],
   })
-  for (const outcome of ['granted', 'replayed']) holds.inc({ outcome }, 0)
+  const counters = new Map<string, Counter.Internal>()
+  const counterOf = (outcome: string): Counter.Internal => {
+    const counter = counters.get(outcome) ?? holds.labels({ outcome })
+    counters.set(outcome, counter)
+    return counter
+  }
+  for (const outcome of ['granted', 'replayed']) counterOf(outcome).inc(0)
   app.decorateReply('problem_code')
   app.addHook('onRoute', (route) => {
     if (route.method !== 'POST' || route.url !== '/api/holds') return
     // As the answer is made: a buyer who is gone by then has the hold all the same.
     route.onSend = (_request, reply, _payload, done) => {
       const granted = reply.hasHeader(REPLAYED_HEADER) ? 'replayed' : 'granted'
-      holds.inc({ outcome: reply.problem_code ?? granted })
+      counterOf(reply.problem_code ?? granted).inc()
       done()
     }
   })

@@ -4,7 +4,18 @@ import type { Product } from '../engine/products.ts'
 import type { Hold, Item, Order } from '../engine/records.ts'
 
 /** The resources as the outside sees them: prefixed ids, ISO times. */
-const iso = (ms: number) => new Date(ms).toISOString()
+const isos = new Map<number, string>()
+const MAX_ISOS = 256
+
+/** What gathers into one step shares its times, so the latest ones are kept as text. */
+function iso(ms: number): string {
+  const known = isos.get(ms)
+  if (known !== undefined) return known
+  if (isos.size === MAX_ISOS) isos.clear()
+  const text = new Date(ms).toISOString()
+  isos.set(ms, text)
+  return text
+}
 const isoOrNull = (ms: number | null) => (ms === null ? null : iso(ms))
 
 function only(items: Item[]): { product_id: number | null; qty: number | null } {

@@ -2,6 +2,7 @@ import type { Static } from '@sinclair/typebox'
 import type { FastifyReply } from 'fastify'
 import { MAX_PRODUCT_AMOUNT, type Terms } from '../engine/products.ts'
 import type { Lookup } from '../recovery/load.ts'
+import { inTime } from './deadline.ts'
 import { sendProblem } from './problem.ts'
 import type { ChangeProductBody, CreateProductBody } from './schemas/products.ts'
 
@@ -72,10 +73,13 @@ export function readTerms(
   return { terms }
 }
 
+/** Redis may have taken up to 2 s to say that it does not know the product, of the 3 s that are promised. */
+const UNKNOWN_DEADLINE_MS = 800
+
 /** Answers for a product that Redis does not know: there is none, unless Redis has lost it. */
 export function createSendUnknown(lookup: Lookup) {
   return async (reply: FastifyReply, product_id: number): Promise<FastifyReply> => {
-    const is_lost = await lookup.isProduct(product_id)
-    return sendProblem(reply, is_lost ? 'recovering' : 'product_not_found')
+    const is_lost = await inTime(lookup.isProduct(product_id), UNKNOWN_DEADLINE_MS)
+    return sendProblem(reply, is_lost ? 'recovering' : 'product_not_found', undefined, { product_id })
   }
 }

@@ -12,6 +12,7 @@ import { sendInvalid } from '../errors.ts'
 import { REPLAYED_HEADER, readIdem, refuseDoubledKey } from '../idempotency.ts'
 import { presentHold, presentOrderedHold } from '../present.ts'
 import { sendProblem } from '../problem.ts'
+import { createSendUnknown } from '../product-terms.ts'
 import { Data, IdempotencyHeaders, Page, replies } from '../schemas/common.ts'
 import { Hold, HoldParams, HoldQuery, PlaceHoldBody } from '../schemas/holds.ts'
 
@@ -58,6 +59,8 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
   app,
   { config, engine, writer, lookup },
 ) => {
+  const sendUnknown = createSendUnknown(lookup)
+
   /** The id in a path, or undefined where no hold can have it. */
   function readId(text: string): string | undefined {
     const id = parseId('hld_', text)
@@ -72,12 +75,6 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
       if (error instanceof UnavailableError) return undefined
       throw error
     }
-  }
-
-  /** A product that Redis does not know: there is none, unless Redis has lost it. */
-  async function sendUnknown(reply: FastifyReply, product_id: number): Promise<FastifyReply> {
-    const is_lost = await lookup.isProduct(product_id)
-    return sendProblem(reply, is_lost ? 'recovering' : 'product_not_found', undefined, { product_id })
   }
 
   function sendRefusal(reply: FastifyReply, refusal: Refusal): FastifyReply {
@@ -104,7 +101,7 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
   app.post(
     '/api/holds',
     {
-      config: { is_shed: true },
+      config: { is_shed: true, is_bounded: true },
       preValidation: refuseDoubledKey,
       schema: {
         tags: ['Holds'],

@@ -62,7 +62,7 @@ export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engi
   app.get(
     '/api/products/:id',
     {
-      config: { is_shed: true },
+      config: { is_shed: true, is_bounded: true },
       schema: {
         tags: ['Products'],
         summary: 'Read a product with its stock',
@@ -80,7 +80,7 @@ export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engi
   app.get(
     '/api/products/:id/stock',
     {
-      config: { is_shed: true },
+      config: { is_shed: true, is_bounded: true },
       schema: {
         tags: ['Products'],
         summary: 'Read the stock of a product',
