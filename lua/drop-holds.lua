@@ -5,7 +5,7 @@
   KEYS[2] holds        hash    hold id -> record
   KEYS[3] expiry       zset    hold id by expires_at in ms
   KEYS[4] prepaid      zset    paid holds by expires_at in ms
-  KEYS[5] released...  string  one an id that has to be remembered as gone, in the order of ids
+  KEYS[5] released...  string  entry|customer, one an id that has to be remembered as gone, in the order of ids
   ARGV[1] epoch
   ARGV[2] ids...  id, and the moment in ms until which it is remembered as gone, or 0
   Returns { status }
@@ -21,11 +21,13 @@ end
 local released_key = FIRST_RELEASED_KEY
 for at = FIRST_ID, #ARGV, 2 do
   local id, until_ms = ARGV[at], ARGV[at + 1]
+  local record = redis.call('HGET', keys.holds, id) or ''
   redis.call('HDEL', keys.holds, id)
   redis.call('ZREM', keys.expiry, id)
   redis.call('ZREM', keys.prepaid, id)
   if until_ms ~= '0' then
-    redis.call('SET', KEYS[released_key], '', 'PXAT', until_ms)
+    local customer = string.match(record, '^[^|]*|[^|]*|%d+|%d+|(.*)$') or ''
+    redis.call('SET', KEYS[released_key], '|' .. customer, 'PXAT', until_ms)
     released_key = released_key + 1
   end
 end
