@@ -8,6 +8,7 @@ import { UnavailableError } from '../../errors.ts'
 import type { Deps } from '../deps.ts'
 import { sendInvalid } from '../errors.ts'
 import { REPLAYED_HEADER, readIdem, refuseDoubledKey } from '../idempotency.ts'
+import { createOwnerCheck, isForeign } from '../ownership.ts'
 import { presentHold, presentOrderedHold } from '../present.ts'
 import { sendProblem } from '../problem.ts'
 import { Data, IdempotencyHeaders, replies } from '../schemas/common.ts'
@@ -64,6 +65,8 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine,
     }
   }
 
+  const checkOwner = createOwnerCheck({ engine, findOrder })
+
   async function sendRefusal(reply: FastifyReply, refusal: Refusal): Promise<FastifyReply> {
     switch (refusal.status) {
       case 'key_reused':
@@ -106,7 +109,10 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine,
     async (request, reply) => {
       const items = readItems(request.body)
       if (typeof items === 'string') return sendInvalid(reply, '', items)
-      const customer_id = request.body.customer_id ?? null
+      if (request.customer !== null && request.body.customer_id !== undefined) {
+        return sendInvalid(reply, '/customer_id', 'is said by the token')
+      }
+      const customer_id = request.customer ?? request.body.customer_id ?? null
       const result = await engine.placeHold({ items, customer_id, idem: readIdem(request, 'holds') })
       if (!('hold' in result)) return sendRefusal(reply, result)
       const data = presentHold(result.hold)
@@ -129,9 +135,15 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine,
       const id = readId(request.params.id)
       if (id === undefined) return sendGone(reply, 'not_found')
       const result = await engine.readHold(id)
-      if (result.status === 'live') return { data: presentHold(result.hold) }
+      if (result.status === 'live') {
+        if (isForeign(request, result.hold)) return sendGone(reply, 'not_found')
+        return { data: presentHold(result.hold) }
+      }
       const order = result.status === 'already_used' ? result.order : await findOrder(id)
-      if (order) return { data: presentOrderedHold(order) }
+      if (order && !isForeign(request, order)) return { data: presentOrderedHold(order) }
+      if (order || (result.status === 'released' && isForeign(request, result))) {
+        return sendGone(reply, 'not_found')
+      }
       return sendGone(reply, result.status as HoldGone)
     },
   )
@@ -149,6 +161,8 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine,
     async (request, reply) => {
       const id = readId(request.params.id)
       if (id === undefined) return sendGone(reply, 'not_found')
+      const gone = await checkOwner(request, id)
+      if (gone) return sendGone(reply, gone)
       const result = await engine.releaseHold(id)
       switch (result.status) {
         case 'released':
@@ -178,6 +192,8 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine,
     async (request, reply) => {
       const id = readId(request.params.id)
       if (id === undefined) return sendGone(reply, 'not_found')
+      const gone = await checkOwner(request, id)
+      if (gone) return sendGone(reply, gone)
       const result = await engine.extendHold(id)
       switch (result.status) {
         case 'extended':

@@ -27,6 +27,7 @@ export const operationRoutes: FastifyPluginAsyncTypebox<Deps & { isDraining: () 
   app.get(
     '/healthz',
     {
+      config: { is_unlimited: true },
       schema: {
         tags: ['Operations'],
         summary: 'Whether the process lives',
@@ -39,13 +40,17 @@ export const operationRoutes: FastifyPluginAsyncTypebox<Deps & { isDraining: () 
   const metrics = createMetrics({ engine, db })
   app.get(
     '/metrics',
-    { schema: { tags: ['Operations'], summary: 'Numbers for Prometheus', produces: ['text/plain'] } },
+    {
+      config: { is_unlimited: true },
+      schema: { tags: ['Operations'], summary: 'Numbers for Prometheus', produces: ['text/plain'] },
+    },
     async (_request, reply) => reply.type(metrics.contentType).send(await metrics.metrics()),
   )
 
   app.get(
     '/readyz',
     {
+      config: { is_unlimited: true },
       schema: {
         tags: ['Operations'],
         summary: 'Whether Redis, PostgreSQL and the fence are fine',

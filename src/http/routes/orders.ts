@@ -1,11 +1,12 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyReply } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { parseId, shardOfId } from '../../engine/ids.ts'
 import { markOf } from '../../engine/orders.ts'
 import type { Order as OrderRecord } from '../../engine/records.ts'
 import { UnavailableError } from '../../errors.ts'
 import type { Deps } from '../deps.ts'
 import { REPLAYED_HEADER, readIdem, refuseDoubledKey } from '../idempotency.ts'
+import { createOwnerCheck, isForeign } from '../ownership.ts'
 import { presentOrder } from '../present.ts'
 import { sendProblem } from '../problem.ts'
 import { Data, IdempotencyHeaders, replies } from '../schemas/common.ts'
@@ -25,6 +26,14 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine
     return id !== undefined && shardOfId(id) < engine.shards ? id : undefined
   }
 
+  const checkOwner = createOwnerCheck({ engine, findOrder: lookup.findOrder })
+
+  /** The order as this request may see it, or undefined. */
+  async function findOwn(request: FastifyRequest, id: string): Promise<OrderRecord | undefined> {
+    const order = (await engine.readOrder(id)) ?? (await lookup.findOrder(id))
+    return order && !isForeign(request, order) ? order : undefined
+  }
+
   app.post(
     '/api/orders',
     {
@@ -40,6 +49,8 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine
     async (request, reply) => {
       const id = readId('hld_', request.body.hold_id)
       if (id === undefined) return sendGone(reply, 'not_found')
+      const gone = await checkOwner(request, id)
+      if (gone) return sendGone(reply, gone)
       const idem = readIdem(request, 'orders')
       const result = await engine.createOrder(id, idem)
       switch (result.status) {
@@ -84,7 +95,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine
     },
     async (request, reply) => {
       const id = readId('ord_', request.params.id)
-      const order = id && ((await engine.readOrder(id)) ?? (await lookup.findOrder(id)))
+      const order = id && (await findOwn(request, id))
       return order ? { data: presentOrder(order) } : sendProblem(reply, 'order_not_found')
     },
   )
@@ -102,6 +113,10 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine
     async (request, reply) => {
       const id = readId('ord_', request.params.id)
       if (id === undefined) return sendProblem(reply, 'order_not_found')
+      // Whose an order is never changes: nothing can come between this question and the act.
+      if (request.customer !== null && !(await findOwn(request, id))) {
+        return sendProblem(reply, 'order_not_found')
+      }
       let result = await engine.cancelOrder(id)
       if (result.status === 'unknown_order') {
         if (!(await lookup.loadOrder(id))) return sendProblem(reply, 'order_not_found')
