@@ -14,6 +14,7 @@ import { addJsonParser } from './json.ts'
 import { addLimits } from './limits.ts'
 import { addLoadShedding } from './overload.ts'
 import { sendProblem } from './problem.ts'
+import { documentRefusals } from './refusals.ts'
 import { holdRoutes } from './routes/holds.ts'
 import { operationRoutes } from './routes/operations.ts'
 import { orderRoutes } from './routes/orders.ts'
@@ -123,6 +124,7 @@ export async function buildApp(deps: Deps & { isDraining?: () => boolean }): Pro
   })
   app.decorateRequest('customer', null)
   await addLoadShedding(app)
+  documentRefusals(app)
   await addLimits(app, deps)
   await addDocs(app)
   await app.register(productRoutes, deps)

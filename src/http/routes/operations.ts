@@ -3,7 +3,7 @@ import { Type } from '@sinclair/typebox'
 import type { Deps } from '../deps.ts'
 import { createMetrics } from '../metrics.ts'
 import { sendProblem } from '../problem.ts'
-import { Data, replies } from '../schemas/common.ts'
+import { Data, replies, TextReply } from '../schemas/common.ts'
 
 const Check = Type.Object({ redis: Type.String(), postgresql: Type.String(), fence: Type.String() })
 
@@ -42,7 +42,11 @@ export const operationRoutes: FastifyPluginAsyncTypebox<Deps & { isDraining: () 
     '/metrics',
     {
       config: { is_unlimited: true },
-      schema: { tags: ['Operations'], summary: 'Numbers for Prometheus', produces: ['text/plain'] },
+      schema: {
+        tags: ['Operations'],
+        summary: 'Numbers for Prometheus',
+        response: { 200: TextReply('text/plain', 'In the text format of Prometheus') },
+      },
     },
     async (_request, reply) => reply.type(metrics.contentType).send(await metrics.metrics()),
   )

@@ -10,7 +10,7 @@ import type { Deps } from '../deps.ts'
 import { sendInvalid } from '../errors.ts'
 import { presentProduct, presentStock } from '../present.ts'
 import { sendProblem } from '../problem.ts'
-import { Data, Page, PageQuery, replies } from '../schemas/common.ts'
+import { Data, Page, PageQuery, replies, TextReply } from '../schemas/common.ts'
 import { CreateProductBody, Product, ProductParams, StockWithState } from '../schemas/products.ts'
 import { createStockStream } from '../stock-stream.ts'
 
@@ -159,9 +159,11 @@ export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { conf
         tags: ['Products'],
         summary: 'Follow the stock of a product as server-sent events',
         description: 'Event `stock`, data as of /stock: one at once, then one within 250 ms of a change.',
-        produces: ['text/event-stream'],
         params: ProductParams,
-        response: replies({}, [400, 404]),
+        response: replies(
+          { 200: TextReply('text/event-stream', 'Events, until the reader goes') },
+          [400, 404],
+        ),
       },
     },
     async (request, reply) => {

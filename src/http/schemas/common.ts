@@ -1,4 +1,4 @@
-import { type TSchema, Type } from '@sinclair/typebox'
+import { type TInteger, type TSchema, Type } from '@sinclair/typebox'
 import type { RouteOptions } from 'fastify'
 
 /** Text without control characters and halves of surrogate pairs: what PostgreSQL and every client can hold. */
@@ -32,6 +32,10 @@ export const NullableWord = <Word extends string>(words: readonly Word[], descri
 export const Word = <const Words extends readonly string[]>(words: Words, description: string) =>
   Type.Unsafe<Words[number]>({ type: 'string', enum: words, description })
 
+/** A reply that is text of some type. */
+export const TextReply = (type: string, description: string) =>
+  Type.Unsafe<string>({ description, content: { [type]: { schema: { type: 'string' } } } })
+
 export const Data = <Schema extends TSchema>(schema: Schema) => Type.Object({ data: schema })
 export const Page = <Schema extends TSchema>(schema: Schema) =>
   Type.Object({
@@ -39,14 +43,14 @@ export const Page = <Schema extends TSchema>(schema: Schema) =>
     meta: Type.Object({ next_cursor: Nullable(Type.String({ description: 'Where the next page starts' })) }),
   })
 
+/** Documented as optional, and always there for a route: the validator fills in the default. */
+const Limit = Type.Optional(
+  Type.Integer({ minimum: 1, maximum: MAX_LIMIT, default: DEFAULT_LIMIT, description: 'Rows of a page' }),
+) as unknown as TInteger
+
 export const PageQuery = Type.Object(
   {
-    limit: Type.Integer({
-      minimum: 1,
-      maximum: MAX_LIMIT,
-      default: DEFAULT_LIMIT,
-      description: 'Rows of a page',
-    }),
+    limit: Limit,
     cursor: Type.Optional(Text(MAX_CURSOR_CHARS, 'next_cursor of the page before')),
   },
   { additionalProperties: false },
