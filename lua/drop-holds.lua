@@ -4,7 +4,7 @@
   KEYS[1] epoch        string  the fence
   KEYS[2] holds        zset    id|record of live holds by expires_at in ms
   KEYS[3] prepaid      zset    id|record of paid holds by expires_at in ms
-  KEYS[4] released...  string  one a hold that has to be remembered as gone, in the order of holds
+  KEYS[4] released...  string  entry|customer, one a hold that has to be remembered as gone, in the order of holds
   ARGV[1] epoch
   ARGV[2] drops...  id|record, and the moment in ms until which it is remembered as gone, or 0
   Returns { status }
@@ -23,7 +23,8 @@ for at = FIRST_DROP, #ARGV, 2 do
   redis.call('ZREM', keys.holds, member)
   redis.call('ZREM', keys.prepaid, member)
   if until_ms ~= '0' then
-    redis.call('SET', KEYS[released_key], '', 'PXAT', until_ms)
+    local customer = string.match(member, '^[^|]*|[^|]*|[^|]*|%d+|(.*)$') or ''
+    redis.call('SET', KEYS[released_key], '|' .. customer, 'PXAT', until_ms)
     released_key = released_key + 1
   end
 end

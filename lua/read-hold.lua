@@ -6,12 +6,13 @@
   KEYS[3] extended  hash    hold id -> its later expires_at in ms
   KEYS[4] prepaid   zset    id|record of paid holds by expires_at in ms
   KEYS[5] order     hash    the order
-  KEYS[6] released  string  there while a released hold is remembered
+  KEYS[6] released  string  entry|customer; there while a released hold is remembered
   ARGV[1] epoch
   ARGV[2] id
   Returns { status, ... }
   Status, first match wins: fenced | already_used | released | not_found | expired | live
     already_used  order as JSON
+    released      customer, or ''
     live          id|record, expires_at_ms
 ]]
 -- @include fence
@@ -29,5 +30,7 @@ if state == 'live' then
   return { 'live', hold.member, hold.expires_at_ms }
 elseif state == 'already_used' then
   return { 'already_used', order_json(id, find_order(keys.order)) }
+elseif state == 'released' then
+  return { 'released', string.match(redis.call('GET', keys.released), '|(.*)$') or '' }
 end
 return { state }

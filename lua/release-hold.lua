@@ -10,7 +10,7 @@
   KEYS[7]  journal          stream  what PostgreSQL does not have yet
   KEYS[8]  parked           zset    order id of parked payments by their deadline in ms
   KEYS[9]  order            hash    the order
-  KEYS[10] released         string  there while a released hold is remembered
+  KEYS[10] released         string  entry|customer; there while a released hold is remembered
   KEYS[11] parked_payments  hash    payments that came before this order
   ARGV[1] epoch
   ARGV[2] id
@@ -36,7 +36,8 @@ end
 local now = clock_ms()
 local state, hold = find_hold(keys, id, now)
 if state == 'released' then
-  return { 'already_released', outstanding(keys.journal, redis.call('GET', keys.released)), '' }
+  local known_entry = string.match(redis.call('GET', keys.released), '^[^|]*')
+  return { 'already_released', outstanding(keys.journal, known_entry), '' }
 elseif state ~= 'live' then
   return { state }
 end
@@ -46,5 +47,5 @@ remove_hold(keys, hold)
 save_buyers(keys.buyers)
 save_stock(keys.products)
 local entry, payments_json = give_up_parked(keys, id, 'hold_released')
-redis.call('SET', keys.released, entry, 'PXAT', int(math.max(hold.expires_at_ms, now + 1)))
+redis.call('SET', keys.released, entry .. '|' .. hold.customer, 'PXAT', int(math.max(hold.expires_at_ms, now + 1)))
 return { 'released', entry, payments_json }

@@ -12,7 +12,10 @@ const SECRET_MAX_BYTES = 64
 
 const PROXY_WORDS = ['loopback', 'linklocal', 'uniquelocal']
 
-const NOT_YET = ['REDIS_CLUSTER_NODES', 'RATE_LIMIT_PER_MINUTE', 'CUSTOMER_JWT_SECRET', 'CUSTOMER_JWKS_URL']
+/** HS256 is as strong as its secret, which RFC 7518 wants no shorter than the hash. */
+const JWT_SECRET_MIN_BYTES = 32
+
+const NOT_YET = ['REDIS_CLUSTER_NODES']
 
 const Env = Type.Object({
   NODE_ENV: Type.Optional(Type.String()),
@@ -34,6 +37,9 @@ const Env = Type.Object({
     { default: 'info' },
   ),
   TRUST_PROXY: Type.Optional(Type.String()),
+  RATE_LIMIT_PER_MINUTE: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 })),
+  CUSTOMER_JWT_SECRET: Type.Optional(Type.String()),
+  CUSTOMER_JWKS_URL: Type.Optional(Type.String({ pattern: '^https?://' })),
 })
 
 export type Config = Omit<
@@ -59,6 +65,7 @@ const NUMBERS = Object.entries(Env.properties).flatMap(([name, { type }]) =>
 const SCHEMES: Record<string, string> = {
   REDIS_URL: 'redis:// or rediss://',
   DATABASE_URL: 'postgres:// or postgresql://',
+  CUSTOMER_JWKS_URL: 'http:// or https://',
 }
 
 /** Reads `env/PORT must be integer` from what env-schema throws. */
@@ -114,6 +121,19 @@ function parseTrustProxy(text: string | undefined): boolean | number | string {
   )
 }
 
+/** Who the customers are is said by tokens of one kind, or by the shop itself. */
+function checkIdentity({ CUSTOMER_JWT_SECRET, CUSTOMER_JWKS_URL }: Static<typeof Env>): void {
+  if (CUSTOMER_JWT_SECRET !== undefined && CUSTOMER_JWKS_URL !== undefined) {
+    throw new StartError('CUSTOMER_JWT_SECRET and CUSTOMER_JWKS_URL can not both be set: unset one of them')
+  }
+  if (CUSTOMER_JWT_SECRET !== undefined && Buffer.byteLength(CUSTOMER_JWT_SECRET) < JWT_SECRET_MIN_BYTES) {
+    throw new StartError(`CUSTOMER_JWT_SECRET must have at least ${JWT_SECRET_MIN_BYTES} bytes`)
+  }
+  if (CUSTOMER_JWKS_URL === undefined) return
+  const { username, password } = new URL(CUSTOMER_JWKS_URL)
+  if (username || password) throw new StartError('CUSTOMER_JWKS_URL must not carry a user or a password')
+}
+
 /**
  * The configuration, from the environment variables of the README; empty ones count as unset.
  * Throws StartError, in one line that names the variable.
@@ -130,9 +150,10 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
   } catch (error) {
     throw new StartError(explain(error))
   }
-  for (const name of ['REDIS_URL', 'DATABASE_URL'] as const) {
+  for (const name of ['REDIS_URL', 'DATABASE_URL', 'CUSTOMER_JWKS_URL'] as const) {
     if (read[name] !== undefined && !URL.canParse(read[name])) throw new StartError(`${name} is not a URL`)
   }
+  checkIdentity(read)
   for (const name of NOT_YET) {
     // Who sets one of these relies on it; ignoring it would be worse than not starting.
     if (data[name]) throw new StartError(`${name} is not supported yet: unset it`)

@@ -99,9 +99,17 @@ t.test('a value that makes no sense stops the start with one line that names it'
       `${secret()},secret`,
       ` ${secret()}`,
     ],
-    ...['REDIS_CLUSTER_NODES', 'RATE_LIMIT_PER_MINUTE', 'CUSTOMER_JWT_SECRET', 'CUSTOMER_JWKS_URL'].map(
-      (name): [string, string] => [name, '1'],
-    ),
+    ['REDIS_CLUSTER_NODES', '1'],
+    ['RATE_LIMIT_PER_MINUTE', '0', '-1', '1.5', 'many', '1e3', '1000001'],
+    ['CUSTOMER_JWT_SECRET', 'secret', 's'.repeat(31), 'ä'.repeat(15)],
+    [
+      'CUSTOMER_JWKS_URL',
+      'keys.json',
+      'ftp://host/keys',
+      'https://',
+      'http://a b',
+      'https://user:pass@host/keys',
+    ],
     ['TRUST_PROXY', 'yes', '10.0.0.0/33', 'localhost', '1.2.3', '-1', '10.0.0.1,proxy'],
   ]
   for (const [name, ...values] of bad) {
@@ -109,9 +117,31 @@ t.test('a value that makes no sense stops the start with one line that names it'
       const line = refusal({ [name]: value })
       t.match(line, new RegExp(`^${name} `), `${name}=${value}: ${line}`)
       t.notOk(line.includes('\n'))
-      if (name === 'WEBHOOK_SECRETS') t.notOk(value.length > 12 && line.includes(value), 'without the secret')
+      if (/SECRET/.test(name)) t.notOk(value.length > 12 && line.includes(value), 'without the secret')
     }
   }
+})
+
+t.test('customers are named by tokens of one kind, or by the shop', async (t) => {
+  const [CUSTOMER_JWT_SECRET, CUSTOMER_JWKS_URL] = ['s'.repeat(32), 'https://shop.example/keys.json']
+  t.equal(readConfig({}).CUSTOMER_JWT_SECRET, undefined)
+  t.match(readConfig({ CUSTOMER_JWT_SECRET }), { CUSTOMER_JWT_SECRET })
+  t.match(readConfig({ CUSTOMER_JWT_SECRET: 'ä'.repeat(16) }), { CUSTOMER_JWT_SECRET: 'ä'.repeat(16) })
+  t.match(readConfig({ CUSTOMER_JWKS_URL }), { CUSTOMER_JWKS_URL })
+  const line = refusal({ CUSTOMER_JWT_SECRET, CUSTOMER_JWKS_URL })
+  t.match(line, /^CUSTOMER_JWT_SECRET and CUSTOMER_JWKS_URL can not both be set/)
+  t.notOk(line.includes(CUSTOMER_JWT_SECRET))
+})
+
+t.test('requests are limited only where a number is set', async (t) => {
+  t.equal(readConfig({}).RATE_LIMIT_PER_MINUTE, undefined)
+  t.equal(readConfig({ RATE_LIMIT_PER_MINUTE: '600' }).RATE_LIMIT_PER_MINUTE, 600)
+})
+
+t.test('what is not there yet stops the start rather than being ignored', async (t) => {
+  t.match(refusal({ WORKERS: '2' }), /^WORKERS is not supported yet/)
+  t.match(refusal({ REDIS_CLUSTER_NODES: 'a:1' }), /^REDIS_CLUSTER_NODES is not supported yet/)
+  t.equal(refusal({ WORKERS: '1' }), 'it starts')
 })
 
 t.test('proxies are trusted by number, by address or all', async (t) => {

@@ -11,7 +11,8 @@ export type Replies = {
     | ['fenced' | 'already_used' | 'released' | 'not_found' | 'expired' | 'extension_limit']
     | ['extended', member: string, expires_at_ms: number]
   'read-hold':
-    | ['fenced' | 'released' | 'not_found' | 'expired']
+    | ['fenced' | 'not_found' | 'expired']
+    | ['released', customer: string]
     | ['already_used', order: string]
     | ['live', member: string, expires_at_ms: number]
   'read-holds':

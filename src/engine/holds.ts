@@ -200,11 +200,15 @@ export function createHolds(options: {
     async readHold(
       id: string,
     ): Promise<
-      { status: 'live'; hold: Hold } | { status: 'already_used'; order: Order } | { status: HoldGone }
+      | { status: 'live'; hold: Hold }
+      | { status: 'already_used'; order: Order }
+      | { status: 'released'; customer_id: string | null }
+      | { status: 'not_found' | 'expired' }
     > {
       const reply = await run('read-hold', shardOfId(id), { args: { id }, id })
       if (reply[0] === 'live') return { status: 'live', hold: parseHold(reply[1], reply[2]) }
       if (reply[0] === 'already_used') return { status: 'already_used', order: parseOrder(reply[1]) }
+      if (reply[0] === 'released') return { status: 'released', customer_id: reply[1] || null }
       return { status: reply[0] }
     },
   }

@@ -9,10 +9,13 @@ import type { Config } from '../config.ts'
 import { addDeadline } from './deadline.ts'
 import type { Deps } from './deps.ts'
 import { addErrorHandlers, handleClientError, sendInvalid } from './errors.ts'
+import { addIdentity } from './identity.ts'
 import { addJsonParser } from './json.ts'
+import { addLimits } from './limits.ts'
 import { countHolds, createMetrics, type Metrics } from './metrics.ts'
 import { addLoadShedding } from './overload.ts'
 import { sendProblem } from './problem.ts'
+import { documentRefusals } from './refusals.ts'
 import { adminProductRoutes } from './routes/admin-products.ts'
 import { holdRoutes } from './routes/holds.ts'
 import { operationRoutes } from './routes/operations.ts'
@@ -61,7 +64,17 @@ async function addDocs(app: FastifyInstance): Promise<void> {
           'Stock for flash sales: hold, order, pay. Errors are RFC 9457 problems with a stable `code`.',
         license: { name: 'MIT', identifier: 'MIT' },
       },
-      components: { securitySchemes: { admin: { type: 'http', scheme: 'bearer' } } },
+      components: {
+        securitySchemes: {
+          admin: { type: 'http', scheme: 'bearer', description: 'ADMIN_TOKEN' },
+          customer: {
+            type: 'http',
+            scheme: 'bearer',
+            bearerFormat: 'JWT',
+            description: 'Whose `sub` is the customer; needed where the service is configured with tokens',
+          },
+        },
+      },
       tags: ['Products', 'Holds', 'Orders', 'Payments', 'Operations'].map((name) => ({ name })),
     },
   })
@@ -117,12 +130,18 @@ export async function buildApp(
       sendInvalid(reply, '/headers/host', 'is missing')
     } else done()
   })
+  app.decorateRequest('customer', null)
   await addLoadShedding(app)
+  documentRefusals(app)
+  await addLimits(app, deps)
   await addDocs(app)
   await app.register(productRoutes, deps)
   await app.register(adminProductRoutes, deps)
-  await app.register(holdRoutes, deps)
-  await app.register(orderRoutes, deps)
+  await app.register(async (customers) => {
+    await addIdentity(customers, config)
+    await customers.register(holdRoutes, deps)
+    await customers.register(orderRoutes, deps)
+  })
   await app.register(paymentRoutes, deps)
   await app.register(stripeRoutes, deps)
   await app.register(operationRoutes, { ...deps, isDraining, metrics })

@@ -16,10 +16,18 @@ export function createAdminCheck(config: Config): (request: FastifyRequest) => b
   return (request) => timingSafeEqual(digest(request.headers.authorization ?? ''), expected)
 }
 
-/** Lets the admin pass; 401 for everybody else, before anything of the request is looked at. */
+/** Lets the admin pass; 401 for everybody else, customers among them, before anything of the request is looked at. */
 export function adminOnly(config: Config) {
   const isAdmin = createAdminCheck(config)
   return async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
-    if (!isAdmin(request)) await sendProblem(reply, 'unauthorized')
+    if (request.customer !== null || !isAdmin(request)) await sendProblem(reply, 'unauthorized')
+  }
+}
+
+/** Lets the admin pass, and customers where there are tokens: what they get is their own alone. */
+export function adminOrCustomer(config: Config) {
+  const refuse = adminOnly(config)
+  return async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
+    if (request.customer === null) await refuse(request, reply)
   }
 }

@@ -48,6 +48,7 @@ function handleError(error: FastifyError, request: FastifyRequest, reply: Fastif
     )
   }
   if (error instanceof BodyError) return sendInvalid(reply, '', error.message)
+  if (error.statusCode === 429) return sendProblem(reply, 'rate_limited')
   const code = CODES[error.code]
   if (code) return sendProblem(reply, code)
   if (error.statusCode !== undefined && error.statusCode < 500) {

@@ -18,10 +18,20 @@ export function refuseDoubledKey(request: FastifyRequest, reply: FastifyReply, d
   else done()
 }
 
-/** The Idempotency-Key of a request, or null. Keys of different `scope`s have nothing to do with each other. */
+/**
+ * The Idempotency-Key of a request, or null. Keys of different `scope`s have nothing to do with each other, nor have those of
+ * different customers: a customer's name is written so that it can not run into the key behind it.
+ */
 export function readIdem(request: FastifyRequest, scope: string): Idem | null {
+  const { body, customer } = request
   const key = request.headers[HEADER]
-  return typeof key === 'string' ? { scope, key, fingerprint: fingerprint(request.body) } : null
+  if (typeof key !== 'string') return null
+  if (customer === null) return { scope, key, fingerprint: fingerprint(body) }
+  return {
+    scope: `${scope}@${encodeURIComponent(customer)}`,
+    key,
+    fingerprint: fingerprint([customer, body]),
+  }
 }
 
 export const REPLAYED_HEADER = 'idempotency-replayed'

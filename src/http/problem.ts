@@ -39,6 +39,7 @@ export const PROBLEMS = {
   body_too_large: [413, 'The body is too large'],
   unsupported_media_type: [415, 'Bodies are JSON'],
   idempotency_key_reused: [422, 'The idempotency key was used for another request'],
+  rate_limited: [429, 'Too many requests'],
   header_too_large: [431, 'The headers are too large'],
   internal_error: [500, 'Something went wrong here'],
   unavailable: [503, 'The service can not answer at this moment'],

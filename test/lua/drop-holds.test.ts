@@ -27,7 +27,10 @@ t.test(
   async (t) => {
     const f = await openFixture(t)
     await f.load(1, 10)
-    const [kept, first, second, third] = [await f.hold(1), await f.hold(1), await f.hold(1), await f.hold(1)]
+    const [kept, first, second, third] = [
+      ...[await f.hold(1), await f.hold(1)],
+      ...[await f.hold(1, { customer_id: 'a|da' }), await f.hold(1)],
+    ] as const
     await f.engine.applyPayment(notice(third.id, 'p1', 'success'), false)
     const stock = await f.stock()
     const [one, two, three] = await stored(f, first, second, third)
@@ -43,7 +46,10 @@ t.test(
     t.match(await f.engine.readHold(kept.id), { status: 'live', hold: kept })
     t.match(await f.engine.readHold(first.id), { status: 'not_found' })
     for (const { id, expires_at_ms } of [second, third]) {
-      t.match(await f.engine.readHold(id), { status: 'released' })
+      t.match(await f.engine.readHold(id), {
+        status: 'released',
+        customer_id: id === second.id ? 'a|da' : null,
+      })
       t.match(await f.engine.createOrder(id, null), { status: 'released' })
       t.equal(await f.redis.pexpiretime(f.keys.id(0, 'released', id)), expires_at_ms)
     }

@@ -13,12 +13,15 @@ t.test('a hold reads as what it is at this moment, and reading changes nothing',
   const f = await openFixture(t)
   await f.load(1, 10)
   const order = await f.order(1)
-  const released = await f.hold(1)
+  const released = await f.hold(1, { customer_id: 'b|ob' })
   await f.engine.releaseHold(released.id)
   const dead = await f.deadHold(1)
   const live = await f.hold(2, { customer_id: 'ada' })
   t.match(await unchanged(t, f, () => f.engine.readHold(order.id)), { status: 'already_used', order })
-  t.same(await unchanged(t, f, () => f.engine.readHold(released.id)), { status: 'released' })
+  t.same(await unchanged(t, f, () => f.engine.readHold(released.id)), {
+    status: 'released',
+    customer_id: 'b|ob',
+  })
   const never = `AAAAAAAAAAAAAAAA${live.id.slice(16)}`
   t.same(await unchanged(t, f, () => f.engine.readHold(never)), { status: 'not_found' })
   t.same(await unchanged(t, f, () => f.engine.readHold(dead.id)), { status: 'expired' })

@@ -10,6 +10,7 @@ import { decodeCursor, encodeCursor } from '../cursor.ts'
 import type { Deps } from '../deps.ts'
 import { sendInvalid } from '../errors.ts'
 import { REPLAYED_HEADER, readIdem, refuseDoubledKey } from '../idempotency.ts'
+import { createOwnerCheck, isForeign } from '../ownership.ts'
 import { presentHold, presentOrderedHold } from '../present.ts'
 import { sendProblem } from '../problem.ts'
 import { createSendUnknown } from '../product-terms.ts'
@@ -77,6 +78,8 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
     }
   }
 
+  const checkOwner = createOwnerCheck({ engine, findOrder })
+
   function sendRefusal(reply: FastifyReply, refusal: Refusal): FastifyReply {
     switch (refusal.status) {
       case 'key_reused':
@@ -114,7 +117,10 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
     async (request, reply) => {
       const items = readItems(request.body)
       if (typeof items === 'string') return sendInvalid(reply, '', items)
-      const customer_id = request.body.customer_id ?? null
+      if (request.customer !== null && request.body.customer_id !== undefined) {
+        return sendInvalid(reply, '/customer_id', 'is said by the token')
+      }
+      const customer_id = request.customer ?? request.body.customer_id ?? null
       const result = await engine.placeHold({ items, customer_id, idem: readIdem(request, 'holds') })
       if (result.status === 'product_not_found') return sendUnknown(reply, result.product_id)
       if (!('hold' in result)) {
@@ -168,9 +174,15 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
       const id = readId(request.params.id)
       if (id === undefined) return sendGone(reply, 'not_found')
       const result = await engine.readHold(id)
-      if (result.status === 'live') return { data: presentHold(result.hold) }
+      if (result.status === 'live') {
+        if (isForeign(request, result.hold)) return sendGone(reply, 'not_found')
+        return { data: presentHold(result.hold) }
+      }
       const order = result.status === 'already_used' ? result.order : await findOrder(id)
-      if (order) return { data: presentOrderedHold(order) }
+      if (order && !isForeign(request, order)) return { data: presentOrderedHold(order) }
+      if (order || (result.status === 'released' && isForeign(request, result))) {
+        return sendGone(reply, 'not_found')
+      }
       return sendGone(reply, result.status as HoldGone)
     },
   )
@@ -188,6 +200,8 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
     async (request, reply) => {
       const id = readId(request.params.id)
       if (id === undefined) return sendGone(reply, 'not_found')
+      const gone = await checkOwner(request, id)
+      if (gone) return sendGone(reply, gone)
       const result = await engine.releaseHold(id)
       switch (result.status) {
         case 'released':
@@ -217,6 +231,8 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
     async (request, reply) => {
       const id = readId(request.params.id)
       if (id === undefined) return sendGone(reply, 'not_found')
+      const gone = await checkOwner(request, id)
+      if (gone) return sendGone(reply, gone)
       const result = await engine.extendHold(id)
       switch (result.status) {
         case 'extended':

@@ -3,7 +3,7 @@ import { Type } from '@sinclair/typebox'
 import type { Deps } from '../deps.ts'
 import type { Metrics } from '../metrics.ts'
 import { sendProblem } from '../problem.ts'
-import { Data, replies } from '../schemas/common.ts'
+import { Data, replies, TextReply } from '../schemas/common.ts'
 
 const Check = Type.Object({ redis: Type.String(), postgresql: Type.String(), fence: Type.String() })
 
@@ -26,6 +26,7 @@ export const operationRoutes: FastifyPluginAsyncTypebox<
   app.get(
     '/healthz',
     {
+      config: { is_unlimited: true },
       schema: {
         tags: ['Operations'],
         summary: 'Whether the process lives',
@@ -37,13 +38,21 @@ export const operationRoutes: FastifyPluginAsyncTypebox<
 
   app.get(
     '/metrics',
-    { schema: { tags: ['Operations'], summary: 'Numbers for Prometheus', produces: ['text/plain'] } },
+    {
+      config: { is_unlimited: true },
+      schema: {
+        tags: ['Operations'],
+        summary: 'Numbers for Prometheus',
+        response: { 200: TextReply('text/plain', 'In the text format of Prometheus') },
+      },
+    },
     async (_request, reply) => reply.type(metrics.registry.contentType).send(await metrics.read()),
   )
 
   app.get(
     '/readyz',
     {
+      config: { is_unlimited: true },
       schema: {
         tags: ['Operations'],
         summary: 'Whether Redis, PostgreSQL and the fence are fine',

@@ -1,15 +1,16 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyReply } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { listOrders } from '../../db/orders.ts'
 import { orderId, parseId, shardOfId } from '../../engine/ids.ts'
 import { markOf } from '../../engine/orders.ts'
 import type { Order as OrderRecord } from '../../engine/records.ts'
 import { UnavailableError } from '../../errors.ts'
-import { adminOnly } from '../auth.ts'
+import { adminOrCustomer } from '../auth.ts'
 import { decodeCursor, encodeCursor } from '../cursor.ts'
 import type { Deps } from '../deps.ts'
 import { sendInvalid } from '../errors.ts'
 import { REPLAYED_HEADER, readIdem, refuseDoubledKey } from '../idempotency.ts'
+import { createOwnerCheck, isForeign } from '../ownership.ts'
 import { presentOrder } from '../present.ts'
 import { sendProblem } from '../problem.ts'
 import { Data, IdempotencyHeaders, Page, replies } from '../schemas/common.ts'
@@ -32,6 +33,14 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (
     return id !== undefined && shardOfId(id) < engine.shards ? id : undefined
   }
 
+  const checkOwner = createOwnerCheck({ engine, findOrder: lookup.findOrder })
+
+  /** The order as this request may see it, or undefined. */
+  async function findOwn(request: FastifyRequest, id: string): Promise<OrderRecord | undefined> {
+    const order = (await engine.readOrder(id)) ?? (await lookup.findOrder(id))
+    return order && !isForeign(request, order) ? order : undefined
+  }
+
   app.post(
     '/api/orders',
     {
@@ -47,6 +56,8 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (
     async (request, reply) => {
       const id = readId('hld_', request.body.hold_id)
       if (id === undefined) return sendGone(reply, 'not_found')
+      const gone = await checkOwner(request, id)
+      if (gone) return sendGone(reply, gone)
       const idem = readIdem(request, 'orders')
       const result = await engine.createOrder(id, idem)
       switch (result.status) {
@@ -82,18 +93,22 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (
   app.get(
     '/api/orders',
     {
-      onRequest: adminOnly(config),
+      onRequest: adminOrCustomer(config),
       schema: {
         tags: ['Orders'],
         summary: 'List orders, newest first',
-        description: 'As PostgreSQL has them: what was answered 2xx.',
+        description: 'As PostgreSQL has them: what was answered 2xx. A customer sees own orders only.',
         security: [{ admin: [] }],
         querystring: OrderQuery,
         response: replies({ 200: Page(Order) }, [400, 401]),
       },
     },
     async (request, reply) => {
-      const { limit, cursor, ...filter } = request.query
+      const { limit, cursor, ...asked } = request.query
+      if (request.customer !== null && asked.customer_id !== undefined) {
+        return sendInvalid(reply, '/customer_id', 'is said by the token')
+      }
+      const filter = request.customer === null ? asked : { ...asked, customer_id: request.customer }
       const after = cursor === undefined ? null : decodeCursor(cursor, ['number', 'string'])
       if (after === undefined) return sendInvalid(reply, '/cursor', 'is not a cursor')
       const found = await db.use((sql) => listOrders(sql, filter, after, limit + 1))
@@ -117,7 +132,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (
     },
     async (request, reply) => {
       const id = readId('ord_', request.params.id)
-      const order = id && ((await engine.readOrder(id)) ?? (await lookup.findOrder(id)))
+      const order = id && (await findOwn(request, id))
       return order ? { data: presentOrder(order) } : sendProblem(reply, 'order_not_found')
     },
   )
@@ -135,6 +150,10 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (
     async (request, reply) => {
       const id = readId('ord_', request.params.id)
       if (id === undefined) return sendProblem(reply, 'order_not_found')
+      // Whose an order is never changes: nothing can come between this question and the act.
+      if (request.customer !== null && !(await findOwn(request, id))) {
+        return sendProblem(reply, 'order_not_found')
+      }
       let result = await engine.cancelOrder(id)
       if (result.status === 'unknown_order') {
         if (!(await lookup.loadOrder(id))) return sendProblem(reply, 'order_not_found')

@@ -8,7 +8,7 @@ import { sendInvalid } from '../errors.ts'
 import { presentProduct, presentStock } from '../present.ts'
 import { sendProblem } from '../problem.ts'
 import { createSendUnknown } from '../product-terms.ts'
-import { Data, Page, PageQuery, replies } from '../schemas/common.ts'
+import { Data, Page, PageQuery, replies, TextReply } from '../schemas/common.ts'
 import { Product, ProductParams, StockWithState } from '../schemas/products.ts'
 import { createStockStream } from '../stock-stream.ts'
 
@@ -104,9 +104,11 @@ export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engi
         tags: ['Products'],
         summary: 'Follow the stock of a product as server-sent events',
         description: 'Event `stock`, data as of /stock: one at once, then one within 250 ms of a change.',
-        produces: ['text/event-stream'],
         params: ProductParams,
-        response: replies({}, [400, 404]),
+        response: replies(
+          { 200: TextReply('text/event-stream', 'Events, until the reader goes') },
+          [400, 404],
+        ),
       },
     },
     async (request, reply) => {

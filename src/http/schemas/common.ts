@@ -1,4 +1,5 @@
-import { type TSchema, Type } from '@sinclair/typebox'
+import { type TInteger, type TSchema, Type } from '@sinclair/typebox'
+import type { RouteOptions } from 'fastify'
 
 /** Text without control characters and halves of surrogate pairs: what PostgreSQL and every client can hold. */
 const CLEAN_TEXT = '^[^\\u0000-\\u001f\\u007f\\ud800-\\udfff]+$'
@@ -8,9 +9,14 @@ export const DEFAULT_LIMIT = 20
 /** A cursor may carry an idempotency key of 255 characters of four bytes each, in base64. */
 const MAX_CURSOR_CHARS = 1_500
 
+const MAX_ID_CHARS = 200
+
 export const Text = (max: number, description: string) =>
   Type.String({ minLength: 1, maxLength: max, pattern: CLEAN_TEXT, description })
-export const Id = (description: string) => Text(200, description)
+export const Id = (description: string) => Text(MAX_ID_CHARS, description)
+const CLEAN = new RegExp(CLEAN_TEXT, 'u')
+/** Whether a text that comes by another way than a body could stand there as an id. */
+export const isId = (text: string) => CLEAN.test(text) && [...text].length <= MAX_ID_CHARS
 export const Time = (description: string) =>
   Type.String({ description, examples: ['2026-01-31T12:00:00.000Z'] })
 export const Count = (description: string, minimum = 0) =>
@@ -26,6 +32,10 @@ export const NullableWord = <Word extends string>(words: readonly Word[], descri
 export const Word = <const Words extends readonly string[]>(words: Words, description: string) =>
   Type.Unsafe<Words[number]>({ type: 'string', enum: words, description })
 
+/** A reply that is text of some type. */
+export const TextReply = (type: string, description: string) =>
+  Type.Unsafe<string>({ description, content: { [type]: { schema: { type: 'string' } } } })
+
 export const Data = <Schema extends TSchema>(schema: Schema) => Type.Object({ data: schema })
 export const Page = <Schema extends TSchema>(schema: Schema) =>
   Type.Object({
@@ -33,14 +43,14 @@ export const Page = <Schema extends TSchema>(schema: Schema) =>
     meta: Type.Object({ next_cursor: Nullable(Type.String({ description: 'Where the next page starts' })) }),
   })
 
+/** Documented as optional, and always there for a route: the validator fills in the default. */
+const Limit = Type.Optional(
+  Type.Integer({ minimum: 1, maximum: MAX_LIMIT, default: DEFAULT_LIMIT, description: 'Rows of a page' }),
+) as unknown as TInteger
+
 export const PageQuery = Type.Object(
   {
-    limit: Type.Integer({
-      minimum: 1,
-      maximum: MAX_LIMIT,
-      default: DEFAULT_LIMIT,
-      description: 'Rows of a page',
-    }),
+    limit: Limit,
     cursor: Type.Optional(Text(MAX_CURSOR_CHARS, 'next_cursor of the page before')),
   },
   { additionalProperties: false },
@@ -70,11 +80,16 @@ export const Problem = Type.Object(
   { additionalProperties: true, description: 'RFC 9457' },
 )
 
+const A_PROBLEM = { description: 'A problem', content: { 'application/problem+json': { schema: Problem } } }
+
 /** The replies of a route: its successes, and problems for the given statuses besides those any route may have. */
 export function replies<Successes extends Record<number, TSchema>>(successes: Successes, problems: number[]) {
-  const refusals = [...new Set([...problems, 503])].map((status) => [
-    status,
-    { description: 'A problem', content: { 'application/problem+json': { schema: Problem } } },
-  ])
+  const refusals = [...new Set([...problems, 503])].map((status) => [status, A_PROBLEM])
   return { ...successes, ...(Object.fromEntries(refusals) as Record<4, typeof Problem>) }
+}
+
+/** Adds a status to the documented refusals of a route, for what is decided before the route is reached. */
+export function alsoRefused(route: RouteOptions, status: number): void {
+  const response = route.schema?.response as Record<string, unknown> | undefined
+  if (response) route.schema = { ...route.schema, response: { ...response, [status]: A_PROBLEM } }
 }

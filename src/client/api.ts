@@ -1,0 +1,2136 @@
+// Written by npm run client:generate from the OpenAPI document; changes made here are lost.
+export interface paths {
+    "/api/products": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List products by id */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Rows of a page */
+                    limit?: number;
+                    /** @description next_cursor of the page before */
+                    cursor?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: {
+                                /** @description Product id */
+                                id: number;
+                                name: string;
+                                /** @description Price of a unit in minor units */
+                                unit_amount: number;
+                                /**
+                                 * @description ISO 4217
+                                 * @example USD
+                                 */
+                                currency: string;
+                                /** @description stock.available */
+                                available_stock: number;
+                                /** @description available + held + pending + sold = total */
+                                stock: {
+                                    /** @description All units */
+                                    total: number;
+                                    /** @description Free to hold */
+                                    available: number;
+                                    /** @description Under live holds */
+                                    held: number;
+                                    /** @description In unpaid orders */
+                                    pending: number;
+                                    /** @description Paid */
+                                    sold: number;
+                                };
+                                /**
+                                 * @description all_held: nothing is free, but held or pending units may come back
+                                 * @enum {string}
+                                 */
+                                state: "available" | "all_held" | "sold_out" | "not_started" | "ended" | "paused";
+                                /**
+                                 * @description When the sale starts
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                starts_at: string | null;
+                                /**
+                                 * @description When the sale ends
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                ends_at: string | null;
+                                /** @description How long a hold lives */
+                                hold_ttl_seconds: number;
+                                /** @description Units of one hold at most */
+                                max_per_hold: number | null;
+                                /** @description Units of one customer at most */
+                                max_per_customer: number | null;
+                            }[];
+                            meta: {
+                                /** @description Where the next page starts */
+                                next_cursor: string | null;
+                            };
+                        };
+                    };
+                };
+                400: components["responses"]["Problem"];
+                429: components["responses"]["Problem"];
+                503: components["responses"]["Problem"];
+            };
+        };
+        put?: never;
+        /** Create a product */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /** @description What buyers see */
+                        name: string;
+                        /** @description Price of a unit in minor units */
+                        unit_amount: number;
+                        /**
+                         * @description ISO 4217
+                         * @example USD
+                         */
+                        currency: string;
+                        /** @description Units on sale */
+                        total_stock: number;
+                        /**
+                         * @description When the sale starts
+                         * @example 2026-11-27T12:00:00.000Z
+                         */
+                        starts_at?: string | null;
+                        /**
+                         * @description When the sale ends
+                         * @example 2026-11-27T12:00:00.000Z
+                         */
+                        ends_at?: string | null;
+                        /** @description How long a hold lives */
+                        hold_ttl_seconds?: number | null;
+                        /** @description Units of one hold at most */
+                        max_per_hold?: number | null;
+                        /** @description Units of one customer at most */
+                        max_per_customer?: number | null;
+                        /** @description Products of one shelf can be held together, in one cart; it can not be changed */
+                        shelf?: string;
+                    };
+                };
+            };
+            responses: {
+                /** @description Default Response */
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: {
+                                /** @description Product id */
+                                id: number;
+                                name: string;
+                                /** @description Price of a unit in minor units */
+                                unit_amount: number;
+                                /**
+                                 * @description ISO 4217
+                                 * @example USD
+                                 */
+                                currency: string;
+                                /** @description stock.available */
+                                available_stock: number;
+                                /** @description available + held + pending + sold = total */
+                                stock: {
+                                    /** @description All units */
+                                    total: number;
+                                    /** @description Free to hold */
+                                    available: number;
+                                    /** @description Under live holds */
+                                    held: number;
+                                    /** @description In unpaid orders */
+                                    pending: number;
+                                    /** @description Paid */
+                                    sold: number;
+                                };
+                                /**
+                                 * @description all_held: nothing is free, but held or pending units may come back
+                                 * @enum {string}
+                                 */
+                                state: "available" | "all_held" | "sold_out" | "not_started" | "ended" | "paused";
+                                /**
+                                 * @description When the sale starts
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                starts_at: string | null;
+                                /**
+                                 * @description When the sale ends
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                ends_at: string | null;
+                                /** @description How long a hold lives */
+                                hold_ttl_seconds: number;
+                                /** @description Units of one hold at most */
+                                max_per_hold: number | null;
+                                /** @description Units of one customer at most */
+                                max_per_customer: number | null;
+                                /** @description Where the product has one */
+                                shelf?: string;
+                            };
+                        };
+                    };
+                };
+                400: components["responses"]["Problem"];
+                401: components["responses"]["Problem"];
+                413: components["responses"]["Problem"];
+                415: components["responses"]["Problem"];
+                429: components["responses"]["Problem"];
+                503: components["responses"]["Problem"];
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/products/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read a product with its stock */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Product id */
+                    id: number;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: {
+                                /** @description Product id */
+                                id: number;
+                                name: string;
+                                /** @description Price of a unit in minor units */
+                                unit_amount: number;
+                                /**
+                                 * @description ISO 4217
+                                 * @example USD
+                                 */
+                                currency: string;
+                                /** @description stock.available */
+                                available_stock: number;
+                                /** @description available + held + pending + sold = total */
+                                stock: {
+                                    /** @description All units */
+                                    total: number;
+                                    /** @description Free to hold */
+                                    available: number;
+                                    /** @description Under live holds */
+                                    held: number;
+                                    /** @description In unpaid orders */
+                                    pending: number;
+                                    /** @description Paid */
+                                    sold: number;
+                                };
+                                /**
+                                 * @description all_held: nothing is free, but held or pending units may come back
+                                 * @enum {string}
+                                 */
+                                state: "available" | "all_held" | "sold_out" | "not_started" | "ended" | "paused";
+                                /**
+                                 * @description When the sale starts
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                starts_at: string | null;
+                                /**
+                                 * @description When the sale ends
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                ends_at: string | null;
+                                /** @description How long a hold lives */
+                                hold_ttl_seconds: number;
+                                /** @description Units of one hold at most */
+                                max_per_hold: number | null;
+                                /** @description Units of one customer at most */
+                                max_per_customer: number | null;
+                            };
+                        };
+                    };
+                };
+                400: components["responses"]["Problem"];
+                404: components["responses"]["Problem"];
+                429: components["responses"]["Problem"];
+                503: components["responses"]["Problem"];
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change the terms of a product, or pause its sale
+         * @description Holds keep the price, the currency and the TTL that they were placed with. `max_per_customer`, where the product had none and units are in use, rebuilds the shard, which refuses holds for a moment.
+         */
+        patch: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Product id */
+                    id: number;
+                };
+                cookie?: never;
+            };
+            /** @description What is not named stays as it is; null takes a term away */
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /** @description What buyers see */
+                        name?: string;
+                        /** @description Price of a unit in minor units */
+                        unit_amount?: number;
+                        /**
+                         * @description ISO 4217
+                         * @example USD
+                         */
+                        currency?: string;
+                        /**
+                         * @description When the sale starts
+                         * @example 2026-11-27T12:00:00.000Z
+                         */
+                        starts_at?: string | null;
+                        /**
+                         * @description When the sale ends
+                         * @example 2026-11-27T12:00:00.000Z
+                         */
+                        ends_at?: string | null;
+                        /** @description How long a hold lives */
+                        hold_ttl_seconds?: number | null;
+                        /** @description Units of one hold at most */
+                        max_per_hold?: number | null;
+                        /** @description Units of one customer at most */
+                        max_per_customer?: number | null;
+                        /** @description Whether new holds are refused for now */
+                        paused?: boolean;
+                    };
+                };
+            };
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: {
+                                /** @description Product id */
+                                id: number;
+                                name: string;
+                                /** @description Price of a unit in minor units */
+                                unit_amount: number;
+                                /**
+                                 * @description ISO 4217
+                                 * @example USD
+                                 */
+                                currency: string;
+                                /** @description stock.available */
+                                available_stock: number;
+                                /** @description available + held + pending + sold = total */
+                                stock: {
+                                    /** @description All units */
+                                    total: number;
+                                    /** @description Free to hold */
+                                    available: number;
+                                    /** @description Under live holds */
+                                    held: number;
+                                    /** @description In unpaid orders */
+                                    pending: number;
+                                    /** @description Paid */
+                                    sold: number;
+                                };
+                                /**
+                                 * @description all_held: nothing is free, but held or pending units may come back
+                                 * @enum {string}
+                                 */
+                                state: "available" | "all_held" | "sold_out" | "not_started" | "ended" | "paused";
+                                /**
+                                 * @description When the sale starts
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                starts_at: string | null;
+                                /**
+                                 * @description When the sale ends
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                ends_at: string | null;
+                                /** @description How long a hold lives */
+                                hold_ttl_seconds: number;
+                                /** @description Units of one hold at most */
+                                max_per_hold: number | null;
+                                /** @description Units of one customer at most */
+                                max_per_customer: number | null;
+                                /** @description Where the product has one */
+                                shelf?: string;
+                            };
+                        };
+                    };
+                };
+                400: components["responses"]["Problem"];
+                401: components["responses"]["Problem"];
+                404: components["responses"]["Problem"];
+                413: components["responses"]["Problem"];
+                415: components["responses"]["Problem"];
+                429: components["responses"]["Problem"];
+                503: components["responses"]["Problem"];
+            };
+        };
+        trace?: never;
+    };
+    "/api/products/{id}/stock": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read the stock of a product */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Product id */
+                    id: number;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: {
+                                /** @description All units */
+                                total: number;
+                                /** @description Free to hold */
+                                available: number;
+                                /** @description Under live holds */
+                                held: number;
+                                /** @description In unpaid orders */
+                                pending: number;
+                                /** @description Paid */
+                                sold: number;
+                                /**
+                                 * @description all_held: nothing is free, but held or pending units may come back
+                                 * @enum {string}
+                                 */
+                                state: "available" | "all_held" | "sold_out" | "not_started" | "ended" | "paused";
+                            };
+                        };
+                    };
+                };
+                400: components["responses"]["Problem"];
+                404: components["responses"]["Problem"];
+                429: components["responses"]["Problem"];
+                503: components["responses"]["Problem"];
+            };
+        };
+        put?: never;
+        /**
+         * Add units to a product, or take free ones out of its sale
+         * @description Units that are held, in orders or sold are never taken out.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header: {
+                    /** @description The same key for the same product has one effect, for ever */
+                    "idempotency-key": string;
+                };
+                path: {
+                    /** @description Product id */
+                    id: number;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    /**
+                     * @example {
+                     *       "delta": 50,
+                     *       "reason": "found a box"
+                     *     }
+                     */
+                    "application/json": {
+                        /** @description Units to add or, negative, free ones to take out; not 0 */
+                        delta: number;
+                        /** @description For your records */
+                        reason?: string;
+                    };
+                };
+            };
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: {
+                                /** @description Product id */
+                                id: number;
+                                name: string;
+                                /** @description Price of a unit in minor units */
+                                unit_amount: number;
+                                /**
+                                 * @description ISO 4217
+                                 * @example USD
+                                 */
+                                currency: string;
+                                /** @description stock.available */
+                                available_stock: number;
+                                /** @description available + held + pending + sold = total */
+                                stock: {
+                                    /** @description All units */
+                                    total: number;
+                                    /** @description Free to hold */
+                                    available: number;
+                                    /** @description Under live holds */
+                                    held: number;
+                                    /** @description In unpaid orders */
+                                    pending: number;
+                                    /** @description Paid */
+                                    sold: number;
+                                };
+                                /**
+                                 * @description all_held: nothing is free, but held or pending units may come back
+                                 * @enum {string}
+                                 */
+                                state: "available" | "all_held" | "sold_out" | "not_started" | "ended" | "paused";
+                                /**
+                                 * @description When the sale starts
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                starts_at: string | null;
+                                /**
+                                 * @description When the sale ends
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                ends_at: string | null;
+                                /** @description How long a hold lives */
+                                hold_ttl_seconds: number;
+                                /** @description Units of one hold at most */
+                                max_per_hold: number | null;
+                                /** @description Units of one customer at most */
+                                max_per_customer: number | null;
+                                /** @description Where the product has one */
+                                shelf?: string;
+                            };
+                        };
+                    };
+                };
+                400: components["responses"]["Problem"];
+                401: components["responses"]["Problem"];
+                404: components["responses"]["Problem"];
+                409: components["responses"]["Problem"];
+                413: components["responses"]["Problem"];
+                415: components["responses"]["Problem"];
+                422: components["responses"]["Problem"];
+                429: components["responses"]["Problem"];
+                503: components["responses"]["Problem"];
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/products/{id}/stock/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow the stock of a product as server-sent events
+         * @description Event `stock`, data as of /stock: one at once, then one within 250 ms of a change.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Product id */
+                    id: number;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Events, until the reader goes */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/event-stream": string;
+                    };
+                };
+                400: components["responses"]["Problem"];
+                404: components["responses"]["Problem"];
+                429: components["responses"]["Problem"];
+                503: components["responses"]["Problem"];
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/holds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List live holds, soonest expiry first
+         * @description Holds that are paid for are among them, though they do not expire. With `?product_id=` a page may be short, or empty, and still not the last: that one has no `next_cursor`. A hold that is extended moves back in this order.
+         */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Rows of a page */
+                    limit?: number;
+                    /** @description next_cursor of the page before */
+                    cursor?: string;
+                    /** @description Only those that have units of this product */
+                    product_id?: number;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: {
+                                hold_id: string;
+                                /** @description The id that the order made from this hold will have */
+                                order_id: string;
+                                /**
+                                 * @description ordered: the hold is an order
+                                 * @enum {string}
+                                 */
+                                status: "active" | "ordered";
+                                /** @description Of a hold on one product */
+                                product_id: number | null;
+                                /** @description Of a hold on one product */
+                                qty: number | null;
+                                items: {
+                                    /** @description Product id */
+                                    product_id: number;
+                                    /** @description Units */
+                                    qty: number;
+                                    /** @description Price of a unit in minor units, locked for the life of the hold */
+                                    unit_amount: number;
+                                }[];
+                                /** @description Sum in minor units */
+                                amount: number;
+                                /**
+                                 * @description ISO 4217
+                                 * @example USD
+                                 */
+                                currency: string;
+                                customer_id: string | null;
+                                /**
+                                 * @description When it was placed
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                created_at: string;
+                                /**
+                                 * @description From this millisecond on it is dead
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                expires_at: string;
+                            }[];
+                            meta: {
+                                /** @description Where the next page starts */
+                                next_cursor: string | null;
+                            };
+                        };
+                    };
+                };
+                400: components["responses"]["Problem"];
+                401: components["responses"]["Problem"];
+                429: components["responses"]["Problem"];
+                503: components["responses"]["Problem"];
+            };
+        };
+        put?: never;
+        /** Place a hold */
+        post: {
+            parameters: {
+                query?: never;
+                header?: {
+                    /** @description The same key with the same body has one effect and one answer, for 24 hours */
+                    "idempotency-key"?: string;
+                };
+                path?: never;
+                cookie?: never;
+            };
+            /** @description Either product_id and qty, or items: all of them or none */
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /** @description Product id */
+                        product_id?: number;
+                        /** @description Units */
+                        qty?: number;
+                        items?: {
+                            /** @description Product id */
+                            product_id: number;
+                            /** @description Units */
+                            qty: number;
+                        }[];
+                        /** @description Who holds; needed where the product has max_per_customer */
+                        customer_id?: string;
+                    };
+                };
+            };
+            responses: {
+                /** @description Default Response */
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: {
+                                hold_id: string;
+                                /** @description The id that the order made from this hold will have */
+                                order_id: string;
+                                /**
+                                 * @description ordered: the hold is an order
+                                 * @enum {string}
+                                 */
+                                status: "active" | "ordered";
+                                /** @description Of a hold on one product */
+                                product_id: number | null;
+                                /** @description Of a hold on one product */
+                                qty: number | null;
+                                items: {
+                                    /** @description Product id */
+                                    product_id: number;
+                                    /** @description Units */
+                                    qty: number;
+                                    /** @description Price of a unit in minor units, locked for the life of the hold */
+                                    unit_amount: number;
+                                }[];
+                                /** @description Sum in minor units */
+                                amount: number;
+                                /**
+                                 * @description ISO 4217
+                                 * @example USD
+                                 */
+                                currency: string;
+                                customer_id: string | null;
+                                /**
+                                 * @description When it was placed
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                created_at: string;
+                                /**
+                                 * @description From this millisecond on it is dead
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                expires_at: string;
+                            };
+                        };
+                    };
+                };
+                400: components["responses"]["Problem"];
+                401: components["responses"]["Problem"];
+                404: components["responses"]["Problem"];
+                409: components["responses"]["Problem"];
+                413: components["responses"]["Problem"];
+                415: components["responses"]["Problem"];
+                422: components["responses"]["Problem"];
+                429: components["responses"]["Problem"];
+                503: components["responses"]["Problem"];
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/holds/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read a hold */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description hold_id */
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: {
+                                hold_id: string;
+                                /** @description The id that the order made from this hold will have */
+                                order_id: string;
+                                /**
+                                 * @description ordered: the hold is an order
+                                 * @enum {string}
+                                 */
+                                status: "active" | "ordered";
+                                /** @description Of a hold on one product */
+                                product_id: number | null;
+                                /** @description Of a hold on one product */
+                                qty: number | null;
+                                items: {
+                                    /** @description Product id */
+                                    product_id: number;
+                                    /** @description Units */
+                                    qty: number;
+                                    /** @description Price of a unit in minor units, locked for the life of the hold */
+                                    unit_amount: number;
+                                }[];
+                                /** @description Sum in minor units */
+                                amount: number;
+                                /**
+                                 * @description ISO 4217
+                                 * @example USD
+                                 */
+                                currency: string;
+                                customer_id: string | null;
+                                /**
+                                 * @description When it was placed
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                created_at: string;
+                                /**
+                                 * @description From this millisecond on it is dead
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                expires_at: string;
+                            };
+                        };
+                    };
+                };
+                400: components["responses"]["Problem"];
+                401: components["responses"]["Problem"];
+                404: components["responses"]["Problem"];
+                410: components["responses"]["Problem"];
+                429: components["responses"]["Problem"];
+                503: components["responses"]["Problem"];
+            };
+        };
+        put?: never;
+        post?: never;
+        /** Release a hold; its units are free at once */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description hold_id */
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                400: components["responses"]["Problem"];
+                401: components["responses"]["Problem"];
+                404: components["responses"]["Problem"];
+                409: components["responses"]["Problem"];
+                410: components["responses"]["Problem"];
+                413: components["responses"]["Problem"];
+                415: components["responses"]["Problem"];
+                429: components["responses"]["Problem"];
+                503: components["responses"]["Problem"];
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/holds/{id}/extend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Let a hold end one full TTL from now, at most three TTLs after it was placed */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description hold_id */
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: {
+                                hold_id: string;
+                                /** @description The id that the order made from this hold will have */
+                                order_id: string;
+                                /**
+                                 * @description ordered: the hold is an order
+                                 * @enum {string}
+                                 */
+                                status: "active" | "ordered";
+                                /** @description Of a hold on one product */
+                                product_id: number | null;
+                                /** @description Of a hold on one product */
+                                qty: number | null;
+                                items: {
+                                    /** @description Product id */
+                                    product_id: number;
+                                    /** @description Units */
+                                    qty: number;
+                                    /** @description Price of a unit in minor units, locked for the life of the hold */
+                                    unit_amount: number;
+                                }[];
+                                /** @description Sum in minor units */
+                                amount: number;
+                                /**
+                                 * @description ISO 4217
+                                 * @example USD
+                                 */
+                                currency: string;
+                                customer_id: string | null;
+                                /**
+                                 * @description When it was placed
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                created_at: string;
+                                /**
+                                 * @description From this millisecond on it is dead
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                expires_at: string;
+                            };
+                        };
+                    };
+                };
+                400: components["responses"]["Problem"];
+                401: components["responses"]["Problem"];
+                404: components["responses"]["Problem"];
+                409: components["responses"]["Problem"];
+                410: components["responses"]["Problem"];
+                413: components["responses"]["Problem"];
+                415: components["responses"]["Problem"];
+                429: components["responses"]["Problem"];
+                503: components["responses"]["Problem"];
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/orders": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List orders, newest first
+         * @description As PostgreSQL has them: what was answered 2xx. A customer sees own orders only.
+         */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Rows of a page */
+                    limit?: number;
+                    /** @description next_cursor of the page before */
+                    cursor?: string;
+                    /** @description Only those with this payment_status */
+                    payment_status?: "pending" | "paid" | "failed";
+                    /** @description Only those with this order_status */
+                    order_status?: "pre-payment" | "confirmed" | "cancelled";
+                    /** @description Only those that have units of this product */
+                    product_id?: number;
+                    /** @description Only those of this customer */
+                    customer_id?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: {
+                                order_id: string;
+                                hold_id: string;
+                                /** @description Of an order of one product */
+                                product_id: number | null;
+                                /** @description Of an order of one product */
+                                qty: number | null;
+                                items: {
+                                    /** @description Product id */
+                                    product_id: number;
+                                    /** @description Units */
+                                    qty: number;
+                                    /** @description Price of a unit in minor units, locked for the life of the hold */
+                                    unit_amount: number;
+                                }[];
+                                /** @description Sum in minor units */
+                                amount: number;
+                                /**
+                                 * @description ISO 4217
+                                 * @example USD
+                                 */
+                                currency: string;
+                                /**
+                                 * @description What became of the payment
+                                 * @enum {string}
+                                 */
+                                payment_status: "pending" | "paid" | "failed";
+                                /**
+                                 * @description What became of the order
+                                 * @enum {string}
+                                 */
+                                order_status: "pre-payment" | "confirmed" | "cancelled";
+                                /**
+                                 * @description Why it was cancelled
+                                 * @enum {string|null}
+                                 */
+                                cancel_reason: "payment_failed" | "payment_timeout" | "requested" | null;
+                                customer_id: string | null;
+                                /**
+                                 * @description When it was created
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                created_at: string;
+                                /**
+                                 * @description Unpaid at this moment it is cancelled
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                pay_by: string;
+                            }[];
+                            meta: {
+                                /** @description Where the next page starts */
+                                next_cursor: string | null;
+                            };
+                        };
+                    };
+                };
+                400: components["responses"]["Problem"];
+                401: components["responses"]["Problem"];
+                429: components["responses"]["Problem"];
+                503: components["responses"]["Problem"];
+            };
+        };
+        put?: never;
+        /** Make the order of a hold, once */
+        post: {
+            parameters: {
+                query?: never;
+                header?: {
+                    /** @description The same key with the same body has one effect and one answer, for 24 hours */
+                    "idempotency-key"?: string;
+                };
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /** @description A live hold */
+                        hold_id: string;
+                    };
+                };
+            };
+            responses: {
+                /** @description Default Response */
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: {
+                                order_id: string;
+                                hold_id: string;
+                                /** @description Of an order of one product */
+                                product_id: number | null;
+                                /** @description Of an order of one product */
+                                qty: number | null;
+                                items: {
+                                    /** @description Product id */
+                                    product_id: number;
+                                    /** @description Units */
+                                    qty: number;
+                                    /** @description Price of a unit in minor units, locked for the life of the hold */
+                                    unit_amount: number;
+                                }[];
+                                /** @description Sum in minor units */
+                                amount: number;
+                                /**
+                                 * @description ISO 4217
+                                 * @example USD
+                                 */
+                                currency: string;
+                                /**
+                                 * @description What became of the payment
+                                 * @enum {string}
+                                 */
+                                payment_status: "pending" | "paid" | "failed";
+                                /**
+                                 * @description What became of the order
+                                 * @enum {string}
+                                 */
+                                order_status: "pre-payment" | "confirmed" | "cancelled";
+                                /**
+                                 * @description Why it was cancelled
+                                 * @enum {string|null}
+                                 */
+                                cancel_reason: "payment_failed" | "payment_timeout" | "requested" | null;
+                                customer_id: string | null;
+                                /**
+                                 * @description When it was created
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                created_at: string;
+                                /**
+                                 * @description Unpaid at this moment it is cancelled
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                pay_by: string;
+                            };
+                        };
+                    };
+                };
+                400: components["responses"]["Problem"];
+                401: components["responses"]["Problem"];
+                404: components["responses"]["Problem"];
+                409: components["responses"]["Problem"];
+                410: components["responses"]["Problem"];
+                413: components["responses"]["Problem"];
+                415: components["responses"]["Problem"];
+                422: components["responses"]["Problem"];
+                429: components["responses"]["Problem"];
+                503: components["responses"]["Problem"];
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/orders/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read an order */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description order_id */
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: {
+                                order_id: string;
+                                hold_id: string;
+                                /** @description Of an order of one product */
+                                product_id: number | null;
+                                /** @description Of an order of one product */
+                                qty: number | null;
+                                items: {
+                                    /** @description Product id */
+                                    product_id: number;
+                                    /** @description Units */
+                                    qty: number;
+                                    /** @description Price of a unit in minor units, locked for the life of the hold */
+                                    unit_amount: number;
+                                }[];
+                                /** @description Sum in minor units */
+                                amount: number;
+                                /**
+                                 * @description ISO 4217
+                                 * @example USD
+                                 */
+                                currency: string;
+                                /**
+                                 * @description What became of the payment
+                                 * @enum {string}
+                                 */
+                                payment_status: "pending" | "paid" | "failed";
+                                /**
+                                 * @description What became of the order
+                                 * @enum {string}
+                                 */
+                                order_status: "pre-payment" | "confirmed" | "cancelled";
+                                /**
+                                 * @description Why it was cancelled
+                                 * @enum {string|null}
+                                 */
+                                cancel_reason: "payment_failed" | "payment_timeout" | "requested" | null;
+                                customer_id: string | null;
+                                /**
+                                 * @description When it was created
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                created_at: string;
+                                /**
+                                 * @description Unpaid at this moment it is cancelled
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                pay_by: string;
+                            };
+                        };
+                    };
+                };
+                400: components["responses"]["Problem"];
+                401: components["responses"]["Problem"];
+                404: components["responses"]["Problem"];
+                429: components["responses"]["Problem"];
+                503: components["responses"]["Problem"];
+            };
+        };
+        put?: never;
+        post?: never;
+        /** Cancel an unpaid order; its units are free at once */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description order_id */
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: {
+                                order_id: string;
+                                hold_id: string;
+                                /** @description Of an order of one product */
+                                product_id: number | null;
+                                /** @description Of an order of one product */
+                                qty: number | null;
+                                items: {
+                                    /** @description Product id */
+                                    product_id: number;
+                                    /** @description Units */
+                                    qty: number;
+                                    /** @description Price of a unit in minor units, locked for the life of the hold */
+                                    unit_amount: number;
+                                }[];
+                                /** @description Sum in minor units */
+                                amount: number;
+                                /**
+                                 * @description ISO 4217
+                                 * @example USD
+                                 */
+                                currency: string;
+                                /**
+                                 * @description What became of the payment
+                                 * @enum {string}
+                                 */
+                                payment_status: "pending" | "paid" | "failed";
+                                /**
+                                 * @description What became of the order
+                                 * @enum {string}
+                                 */
+                                order_status: "pre-payment" | "confirmed" | "cancelled";
+                                /**
+                                 * @description Why it was cancelled
+                                 * @enum {string|null}
+                                 */
+                                cancel_reason: "payment_failed" | "payment_timeout" | "requested" | null;
+                                customer_id: string | null;
+                                /**
+                                 * @description When it was created
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                created_at: string;
+                                /**
+                                 * @description Unpaid at this moment it is cancelled
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                pay_by: string;
+                            };
+                        };
+                    };
+                };
+                400: components["responses"]["Problem"];
+                401: components["responses"]["Problem"];
+                404: components["responses"]["Problem"];
+                409: components["responses"]["Problem"];
+                413: components["responses"]["Problem"];
+                415: components["responses"]["Problem"];
+                429: components["responses"]["Problem"];
+                503: components["responses"]["Problem"];
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/payments/webhook": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Announce a payment, signed as Standard Webhooks say */
+        post: {
+            parameters: {
+                query?: never;
+                header?: {
+                    /** @description The same key with the same body has one effect and one answer, for 24 hours */
+                    "idempotency-key"?: string;
+                };
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /** @description May come in the Idempotency-Key header instead */
+                        idempotency_key?: string;
+                        /** @description As the hold named it */
+                        order_id: string;
+                        /**
+                         * @description failure means failed
+                         * @enum {string}
+                         */
+                        status: "success" | "failed" | "failure";
+                        /** @description Minor units; must be that of the order */
+                        amount?: number;
+                        /**
+                         * @description ISO 4217
+                         * @example USD
+                         */
+                        currency?: string;
+                        /** @description For your records */
+                        payment_method?: string;
+                        /** @description For your records */
+                        transaction_id?: string;
+                    };
+                };
+            };
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: {
+                                /**
+                                 * @description What the payment did
+                                 * @enum {string}
+                                 */
+                                outcome: "parked" | "applied" | "ignored" | "refund_due" | "duplicate";
+                                /**
+                                 * @description Of a duplicate: what was answered first
+                                 * @enum {string}
+                                 */
+                                first_outcome?: "parked" | "applied" | "ignored" | "refund_due";
+                                /**
+                                 * @description Why money is due back
+                                 * @enum {string|null}
+                                 */
+                                reason?: "amount_mismatch" | "already_paid" | "order_cancelled" | "no_units_left" | "hold_released" | "order_never_came" | null;
+                                order: {
+                                    order_id: string;
+                                    hold_id: string;
+                                    /** @description Of an order of one product */
+                                    product_id: number | null;
+                                    /** @description Of an order of one product */
+                                    qty: number | null;
+                                    items: {
+                                        /** @description Product id */
+                                        product_id: number;
+                                        /** @description Units */
+                                        qty: number;
+                                        /** @description Price of a unit in minor units, locked for the life of the hold */
+                                        unit_amount: number;
+                                    }[];
+                                    /** @description Sum in minor units */
+                                    amount: number;
+                                    /**
+                                     * @description ISO 4217
+                                     * @example USD
+                                     */
+                                    currency: string;
+                                    /**
+                                     * @description What became of the payment
+                                     * @enum {string}
+                                     */
+                                    payment_status: "pending" | "paid" | "failed";
+                                    /**
+                                     * @description What became of the order
+                                     * @enum {string}
+                                     */
+                                    order_status: "pre-payment" | "confirmed" | "cancelled";
+                                    /**
+                                     * @description Why it was cancelled
+                                     * @enum {string|null}
+                                     */
+                                    cancel_reason: "payment_failed" | "payment_timeout" | "requested" | null;
+                                    customer_id: string | null;
+                                    /**
+                                     * @description When it was created
+                                     * @example 2026-01-31T12:00:00.000Z
+                                     */
+                                    created_at: string;
+                                    /**
+                                     * @description Unpaid at this moment it is cancelled
+                                     * @example 2026-01-31T12:00:00.000Z
+                                     */
+                                    pay_by: string;
+                                } | null;
+                            };
+                        };
+                    };
+                };
+                /** @description Default Response */
+                202: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: {
+                                /**
+                                 * @description What the payment did
+                                 * @enum {string}
+                                 */
+                                outcome: "parked" | "applied" | "ignored" | "refund_due" | "duplicate";
+                                /**
+                                 * @description Of a duplicate: what was answered first
+                                 * @enum {string}
+                                 */
+                                first_outcome?: "parked" | "applied" | "ignored" | "refund_due";
+                                /**
+                                 * @description Why money is due back
+                                 * @enum {string|null}
+                                 */
+                                reason?: "amount_mismatch" | "already_paid" | "order_cancelled" | "no_units_left" | "hold_released" | "order_never_came" | null;
+                                order: {
+                                    order_id: string;
+                                    hold_id: string;
+                                    /** @description Of an order of one product */
+                                    product_id: number | null;
+                                    /** @description Of an order of one product */
+                                    qty: number | null;
+                                    items: {
+                                        /** @description Product id */
+                                        product_id: number;
+                                        /** @description Units */
+                                        qty: number;
+                                        /** @description Price of a unit in minor units, locked for the life of the hold */
+                                        unit_amount: number;
+                                    }[];
+                                    /** @description Sum in minor units */
+                                    amount: number;
+                                    /**
+                                     * @description ISO 4217
+                                     * @example USD
+                                     */
+                                    currency: string;
+                                    /**
+                                     * @description What became of the payment
+                                     * @enum {string}
+                                     */
+                                    payment_status: "pending" | "paid" | "failed";
+                                    /**
+                                     * @description What became of the order
+                                     * @enum {string}
+                                     */
+                                    order_status: "pre-payment" | "confirmed" | "cancelled";
+                                    /**
+                                     * @description Why it was cancelled
+                                     * @enum {string|null}
+                                     */
+                                    cancel_reason: "payment_failed" | "payment_timeout" | "requested" | null;
+                                    customer_id: string | null;
+                                    /**
+                                     * @description When it was created
+                                     * @example 2026-01-31T12:00:00.000Z
+                                     */
+                                    created_at: string;
+                                    /**
+                                     * @description Unpaid at this moment it is cancelled
+                                     * @example 2026-01-31T12:00:00.000Z
+                                     */
+                                    pay_by: string;
+                                } | null;
+                            };
+                        };
+                    };
+                };
+                400: components["responses"]["Problem"];
+                401: components["responses"]["Problem"];
+                413: components["responses"]["Problem"];
+                415: components["responses"]["Problem"];
+                422: components["responses"]["Problem"];
+                503: components["responses"]["Problem"];
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/payments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List payments, newest first
+         * @description With `?outcome=refund_due&refunded=false`: the money that has to go back.
+         */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Rows of a page */
+                    limit?: number;
+                    /** @description next_cursor of the page before */
+                    cursor?: string;
+                    /** @description Only those with this outcome */
+                    outcome?: "parked" | "applied" | "ignored" | "refund_due";
+                    /** @description Only those of this order */
+                    order_id?: string;
+                    /** @description Only those that have been paid back, or have not */
+                    refunded?: boolean;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: {
+                                idempotency_key: string;
+                                order_id: string;
+                                /**
+                                 * @description As it stands after a parked payment was settled
+                                 * @enum {string}
+                                 */
+                                outcome: "parked" | "applied" | "ignored" | "refund_due";
+                                /**
+                                 * @description What the sender announced
+                                 * @enum {string}
+                                 */
+                                status: "success" | "failed";
+                                /**
+                                 * @description Why money is due back
+                                 * @enum {string|null}
+                                 */
+                                reason: "amount_mismatch" | "already_paid" | "order_cancelled" | "no_units_left" | "hold_released" | "order_never_came" | null;
+                                /** @description Minor units */
+                                amount: number | null;
+                                /**
+                                 * @description ISO 4217
+                                 * @example USD
+                                 */
+                                currency: string | null;
+                                transaction_id: string | null;
+                                /**
+                                 * @description When it came first
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                created_at: string;
+                                /**
+                                 * @description When somebody said that the money went back
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                refunded_at: string | null;
+                            }[];
+                            meta: {
+                                /** @description Where the next page starts */
+                                next_cursor: string | null;
+                            };
+                        };
+                    };
+                };
+                400: components["responses"]["Problem"];
+                401: components["responses"]["Problem"];
+                429: components["responses"]["Problem"];
+                503: components["responses"]["Problem"];
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/payments/{idempotency_key}/refunded": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say that a payment that was due for refund has been paid back */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Of the payment */
+                    idempotency_key: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: {
+                                idempotency_key: string;
+                                order_id: string;
+                                /**
+                                 * @description As it stands after a parked payment was settled
+                                 * @enum {string}
+                                 */
+                                outcome: "parked" | "applied" | "ignored" | "refund_due";
+                                /**
+                                 * @description What the sender announced
+                                 * @enum {string}
+                                 */
+                                status: "success" | "failed";
+                                /**
+                                 * @description Why money is due back
+                                 * @enum {string|null}
+                                 */
+                                reason: "amount_mismatch" | "already_paid" | "order_cancelled" | "no_units_left" | "hold_released" | "order_never_came" | null;
+                                /** @description Minor units */
+                                amount: number | null;
+                                /**
+                                 * @description ISO 4217
+                                 * @example USD
+                                 */
+                                currency: string | null;
+                                transaction_id: string | null;
+                                /**
+                                 * @description When it came first
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                created_at: string;
+                                /**
+                                 * @description When somebody said that the money went back
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                refunded_at: string | null;
+                            };
+                        };
+                    };
+                };
+                400: components["responses"]["Problem"];
+                401: components["responses"]["Problem"];
+                404: components["responses"]["Problem"];
+                409: components["responses"]["Problem"];
+                413: components["responses"]["Problem"];
+                415: components["responses"]["Problem"];
+                429: components["responses"]["Problem"];
+                503: components["responses"]["Problem"];
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/payments/webhook/stripe": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Receive an event of Stripe
+         * @description Events that say nothing of the payment of an order (`metadata.order_id`) are answered 200 and ignored.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: {
+                                /**
+                                 * @description What the payment did
+                                 * @enum {string}
+                                 */
+                                outcome: "parked" | "applied" | "ignored" | "refund_due" | "duplicate";
+                                /**
+                                 * @description Of a duplicate: what was answered first
+                                 * @enum {string}
+                                 */
+                                first_outcome?: "parked" | "applied" | "ignored" | "refund_due";
+                                /**
+                                 * @description Why money is due back
+                                 * @enum {string|null}
+                                 */
+                                reason?: "amount_mismatch" | "already_paid" | "order_cancelled" | "no_units_left" | "hold_released" | "order_never_came" | null;
+                                order: {
+                                    order_id: string;
+                                    hold_id: string;
+                                    /** @description Of an order of one product */
+                                    product_id: number | null;
+                                    /** @description Of an order of one product */
+                                    qty: number | null;
+                                    items: {
+                                        /** @description Product id */
+                                        product_id: number;
+                                        /** @description Units */
+                                        qty: number;
+                                        /** @description Price of a unit in minor units, locked for the life of the hold */
+                                        unit_amount: number;
+                                    }[];
+                                    /** @description Sum in minor units */
+                                    amount: number;
+                                    /**
+                                     * @description ISO 4217
+                                     * @example USD
+                                     */
+                                    currency: string;
+                                    /**
+                                     * @description What became of the payment
+                                     * @enum {string}
+                                     */
+                                    payment_status: "pending" | "paid" | "failed";
+                                    /**
+                                     * @description What became of the order
+                                     * @enum {string}
+                                     */
+                                    order_status: "pre-payment" | "confirmed" | "cancelled";
+                                    /**
+                                     * @description Why it was cancelled
+                                     * @enum {string|null}
+                                     */
+                                    cancel_reason: "payment_failed" | "payment_timeout" | "requested" | null;
+                                    customer_id: string | null;
+                                    /**
+                                     * @description When it was created
+                                     * @example 2026-01-31T12:00:00.000Z
+                                     */
+                                    created_at: string;
+                                    /**
+                                     * @description Unpaid at this moment it is cancelled
+                                     * @example 2026-01-31T12:00:00.000Z
+                                     */
+                                    pay_by: string;
+                                } | null;
+                            };
+                        };
+                    };
+                };
+                /** @description Default Response */
+                202: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: {
+                                /**
+                                 * @description What the payment did
+                                 * @enum {string}
+                                 */
+                                outcome: "parked" | "applied" | "ignored" | "refund_due" | "duplicate";
+                                /**
+                                 * @description Of a duplicate: what was answered first
+                                 * @enum {string}
+                                 */
+                                first_outcome?: "parked" | "applied" | "ignored" | "refund_due";
+                                /**
+                                 * @description Why money is due back
+                                 * @enum {string|null}
+                                 */
+                                reason?: "amount_mismatch" | "already_paid" | "order_cancelled" | "no_units_left" | "hold_released" | "order_never_came" | null;
+                                order: {
+                                    order_id: string;
+                                    hold_id: string;
+                                    /** @description Of an order of one product */
+                                    product_id: number | null;
+                                    /** @description Of an order of one product */
+                                    qty: number | null;
+                                    items: {
+                                        /** @description Product id */
+                                        product_id: number;
+                                        /** @description Units */
+                                        qty: number;
+                                        /** @description Price of a unit in minor units, locked for the life of the hold */
+                                        unit_amount: number;
+                                    }[];
+                                    /** @description Sum in minor units */
+                                    amount: number;
+                                    /**
+                                     * @description ISO 4217
+                                     * @example USD
+                                     */
+                                    currency: string;
+                                    /**
+                                     * @description What became of the payment
+                                     * @enum {string}
+                                     */
+                                    payment_status: "pending" | "paid" | "failed";
+                                    /**
+                                     * @description What became of the order
+                                     * @enum {string}
+                                     */
+                                    order_status: "pre-payment" | "confirmed" | "cancelled";
+                                    /**
+                                     * @description Why it was cancelled
+                                     * @enum {string|null}
+                                     */
+                                    cancel_reason: "payment_failed" | "payment_timeout" | "requested" | null;
+                                    customer_id: string | null;
+                                    /**
+                                     * @description When it was created
+                                     * @example 2026-01-31T12:00:00.000Z
+                                     */
+                                    created_at: string;
+                                    /**
+                                     * @description Unpaid at this moment it is cancelled
+                                     * @example 2026-01-31T12:00:00.000Z
+                                     */
+                                    pay_by: string;
+                                } | null;
+                            };
+                        };
+                    };
+                };
+                400: components["responses"]["Problem"];
+                401: components["responses"]["Problem"];
+                413: components["responses"]["Problem"];
+                415: components["responses"]["Problem"];
+                422: components["responses"]["Problem"];
+                503: components["responses"]["Problem"];
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/healthz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether the process lives */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: {
+                                /** @enum {string} */
+                                status: "ok";
+                            };
+                        };
+                    };
+                };
+                400: components["responses"]["Problem"];
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Numbers for Prometheus */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description In the text format of Prometheus */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/plain": string;
+                    };
+                };
+                400: components["responses"]["Problem"];
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/readyz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether Redis, PostgreSQL and the fence are fine */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: {
+                                /** @enum {string} */
+                                status: "ready";
+                                checks: {
+                                    redis: string;
+                                    postgresql: string;
+                                    fence: string;
+                                };
+                            };
+                        };
+                    };
+                };
+                400: components["responses"]["Problem"];
+                503: components["responses"]["Problem"];
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+}
+export type webhooks = Record<string, never>;
+export interface components {
+    schemas: never;
+    responses: {
+        /** @description A problem */
+        Problem: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": {
+                    type: string;
+                    title: string;
+                    status: number;
+                    detail: string;
+                    /** @description Stable, for programs */
+                    code: string;
+                } & {
+                    [key: string]: unknown;
+                };
+            };
+        };
+    };
+    parameters: never;
+    requestBodies: never;
+    headers: never;
+    pathItems: never;
+}
+export type $defs = Record<string, never>;
+export type operations = Record<string, never>;

@@ -1,0 +1,42 @@
+import rateLimit, { normalizeIP } from '@fastify/rate-limit'
+import type { FastifyInstance } from 'fastify'
+import type { Deps } from './deps.ts'
+import { alsoRefused } from './schemas/common.ts'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Whether this route is for machines that must always be heard. */
+    is_unlimited?: boolean
+  }
+}
+
+const WINDOW_MS = 60_000
+
+/**
+ * Lets each customer, else each address, send so many requests a minute, counted in Redis for all processes together. While
+ * Redis is away nobody is counted. Signed webhooks and what watches the service are never refused.
+ */
+export async function addLimits(app: FastifyInstance, { config, engine }: Deps): Promise<void> {
+  const max = config.RATE_LIMIT_PER_MINUTE
+  if (max !== undefined) {
+    await app.register(rateLimit, {
+      global: false,
+      max,
+      timeWindow: WINDOW_MS,
+      redis: engine.redis,
+      nameSpace: engine.keys.rate(''),
+      skipOnError: true,
+      enableDraftSpec: true,
+      keyGenerator: ({ customer, ip }) =>
+        customer === null ? `address:${normalizeIP(ip)}` : `customer:${customer}`,
+    })
+  }
+  const limit = max === undefined ? undefined : app.rateLimit()
+  app.addHook('onRoute', (route) => {
+    const { is_signed, is_unlimited } = route.config ?? {}
+    if (is_signed || is_unlimited) return
+    alsoRefused(route, 429)
+    // Before the check of the admin's token, so that guesses count.
+    if (limit) route.onRequest = [limit, ...[route.onRequest ?? []].flat()]
+  })
+}
