@@ -139,9 +139,7 @@ t.test('requests are limited only where a number is set', async (t) => {
 })
 
 t.test('what is not there yet stops the start rather than being ignored', async (t) => {
-  t.match(refusal({ WORKERS: '2' }), /^WORKERS is not supported yet/)
   t.match(refusal({ REDIS_CLUSTER_NODES: 'a:1' }), /^REDIS_CLUSTER_NODES is not supported yet/)
-  t.equal(refusal({ WORKERS: '1' }), 'it starts')
 })
 
 t.test('proxies are trusted by number, by address or all', async (t) => {

@@ -55,6 +55,8 @@ const NEWEST = ['products', 'orders', 'order_items', 'payments', 'stock_adjustme
   .join(', ')
 
 async function digest(app: App): Promise<string> {
+  // What the last request committed leaves the journal after its answer.
+  await app.service.writer.drained()
   const [redis, [row]] = await Promise.all([
     app.redis.eval(DIGEST, 0, `${app.prefix}:*`),
     app.sql<{ all: string }>(`select concat_ws(' ', ${NEWEST}) as all`),
