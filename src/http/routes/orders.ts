@@ -156,7 +156,11 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (
       }
       let result = await engine.cancelOrder(id)
       if (result.status === 'unknown_order') {
-        if (!(await lookup.loadOrder(id))) return sendProblem(reply, 'order_not_found')
+        // A refusal changes nothing: only what can be cancelled comes back to Redis.
+        const order = await lookup.findOrder(id)
+        if (!order) return sendProblem(reply, 'order_not_found')
+        if (order.order_status !== 'pre-payment') return sendProblem(reply, 'order_not_pending')
+        await lookup.loadOrder(id)
         result = await engine.cancelOrder(id)
       }
       if (result.status !== 'cancelled') return sendProblem(reply, 'order_not_pending')
