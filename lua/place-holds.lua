@@ -5,10 +5,11 @@
   KEYS[2] products   hash    counters and terms of sale
   KEYS[3] holds      zset    id|record of live holds by expires_at in ms
   KEYS[4] extended   hash    hold id -> its later expires_at in ms
-  KEYS[5] deadlines  zset    id|products of unpaid orders by pay_by in ms
-  KEYS[6] buyers     hash    product:customer -> units
-  KEYS[7] journal    stream  what PostgreSQL does not have yet
-  KEYS[8] idem...    string  one a keyed request: fingerprint|expires_at_ms|id|record
+  KEYS[5] prepaid    zset    id|record of paid holds by expires_at in ms
+  KEYS[6] deadlines  zset    id|products of unpaid orders by pay_by in ms
+  KEYS[7] buyers     hash    product:customer -> units
+  KEYS[8] journal    stream  what PostgreSQL does not have yet
+  KEYS[9] idem...    string  one a keyed request: fingerprint|expires_at_ms|id|record
   ARGV[1] epoch
   ARGV[2] shard            as it ends an id
   ARGV[3] default_ttl_ms   for products without their own
@@ -33,11 +34,12 @@
 -- @include refusals
 -- @include place
 local keys = {
-  epoch = KEYS[1], products = KEYS[2], holds = KEYS[3], extended = KEYS[4], deadlines = KEYS[5], buyers = KEYS[6], journal = KEYS[7],
+  epoch = KEYS[1], products = KEYS[2], holds = KEYS[3], extended = KEYS[4], prepaid = KEYS[5], deadlines = KEYS[6], buyers = KEYS[7],
+  journal = KEYS[8],
 }
 local epoch, shard, default_ttl_ms, idem_ttl_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local max_entries, max_age_ms = tonumber(ARGV[5]), tonumber(ARGV[6])
-local BEFORE_IDEM_KEYS, FIRST_REQUEST = 7, 7
+local BEFORE_IDEM_KEYS, FIRST_REQUEST = 8, 7
 
 if fenced(keys.epoch, epoch) then
   return { 'fenced' }

@@ -56,6 +56,14 @@ local function refuse_limits(keys, request, now, default_ttl_ms)
   end
 end
 
+-- Units are held, so there are holds: else Redis has lost them, and nobody may be told to wait. Those that this step has
+-- placed are not written yet.
+local function check_holds(keys, product, stock)
+  if stock.held > 0 and not stock.changed and redis.call('EXISTS', keys.holds, keys.prepaid) == 0 then
+    broken('product ' .. product .. ' has units held, but there are no holds')
+  end
+end
+
 local function refuse_stock(keys, request, now, default_ttl_ms)
   for _, item in ipairs(request.items) do
     local stock = find_stock(keys.products, item.product)
@@ -65,6 +73,10 @@ local function refuse_stock(keys, request, now, default_ttl_ms)
     if stock.available < item.qty then
       if dead_are_more and stock.total >= item.qty then
         return { 'backlog' }
+      end
+      if not stock.is_checked then
+        check_holds(keys, item.product, stock)
+        stock.is_checked = true
       end
       if stock.available > 0 then
         return { 'insufficient_stock', item.product, 'too_many', stock.available, 0 }

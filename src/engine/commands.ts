@@ -83,7 +83,7 @@ export type ScriptName = keyof Replies
 /** Keys and arguments in their order; `…...` stands last and for any number. */
 export const SIGNATURES = {
   'place-holds': {
-    keys: ['epoch', 'products', 'holds', 'extended', 'deadlines', 'buyers', 'journal', 'idem...'],
+    keys: ['epoch', 'products', 'holds', 'extended', 'prepaid', 'deadlines', 'buyers', 'journal', 'idem...'],
     args: ['epoch', 'shard', 'default_ttl_ms', 'idem_ttl_ms', 'max_entries', 'max_age_ms', 'requests...'],
     statuses: ['fenced', 'journal_full', 'done'],
   },

@@ -95,11 +95,11 @@ t.test('control: a cart that takes line by line and gives back on failure does h
   await f.load(3, 0)
   const key = f.keys.shard(0, 'products')
   await f.redis.hincrby(key, '1:available', -1)
-  await f.redis.hincrby(key, '1:held', 1)
+  await f.redis.hincrby(key, '1:pending', 1)
   t.match(await f.place(1), { status: 'insufficient_stock' }, 'refused, though the cart is going to fail')
   t.equal(await f.redis.hget(key, '3:available'), '0')
   await f.redis.hincrby(key, '1:available', 1)
-  await f.redis.hincrby(key, '1:held', -1)
+  await f.redis.hincrby(key, '1:pending', -1)
   t.match(await f.place(1), { status: 'placed' })
 })
 
