@@ -53,16 +53,17 @@ local placed, placed_results = {}, {}
 for at = FIRST_REQUEST, #ARGV do
   local request = read_request(ARGV[at])
   local idem_key = request.idem_index > 0 and KEYS[BEFORE_IDEM_KEYS + request.idem_index]
+  local cart = cart_of(keys, request.lines, now, default_ttl_ms, shard)
   local reply = idem_key and find_result(placed_results[idem_key] or redis.call('GET', idem_key), request.fingerprint)
-    or refuse(keys, request, now, default_ttl_ms)
+    or refuse(keys, cart, request, now, default_ttl_ms)
   if not reply then
-    local hold = place(keys, request, now, default_ttl_ms, shard)
-    placed[#placed + 1] = hold.score
-    placed[#placed + 1] = hold.member
+    local score, member = place(keys, cart, request)
+    placed[#placed + 1] = score
+    placed[#placed + 1] = member
     if idem_key then
-      placed_results[idem_key] = request.fingerprint .. '|' .. int(hold.expires_at_ms) .. '|' .. hold.member
+      placed_results[idem_key] = request.fingerprint .. '|' .. int(cart.expires_at_ms) .. '|' .. member
     end
-    reply = { 'placed', hold.member, hold.expires_at_ms }
+    reply = { 'placed', member, cart.expires_at_ms }
   end
   replies[#replies + 1] = reply
 end

@@ -26,8 +26,8 @@ local function amount_of(items)
 end
 
 -- An id carries 96 random bits, its hold's first expires_at in ms (11 hex digits) and its shard (hex).
-local function make_id(random, expires_at_ms, shard)
-  return random .. string.format('%011x', expires_at_ms) .. shard
+local function id_end(expires_at_ms, shard)
+  return string.format('%011x', expires_at_ms) .. shard
 end
 
 local function first_expires_at_ms(id)
@@ -36,8 +36,17 @@ end
 
 -- The score of a hold: expires_at in ms, and behind the point three digits that its id gives. So one of the thousands that may
 -- end in one millisecond is found without a look at the others.
+local function score_start(expires_at_ms)
+  return string.format('%.0f.', expires_at_ms)
+end
+
+local function score_digits(id)
+  local first, second = string.byte(id, 1, 2)
+  return string.format('%03d', (first * 64 + second) % 1000)
+end
+
 local function score_of(id, expires_at_ms)
-  return string.format('%.0f.%03d', expires_at_ms, (string.byte(id, 1) * 64 + string.byte(id, 2)) % 1000)
+  return score_start(expires_at_ms) .. score_digits(id)
 end
 
 local function parse_hold(member)

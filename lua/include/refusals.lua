@@ -1,5 +1,5 @@
 -- @include dead-holds
--- @include terms
+-- @include cart
 -- @include wait
 -- Why a request of place-holds can not be granted, in the order in which it is checked.
 local MAX_DEAD_HOLDS = 250 -- a step stays under 2 ms
@@ -13,32 +13,8 @@ local function take_dead_holds_once(keys, now)
   end
 end
 
-local function refuse_terms(keys, request, now, default_ttl_ms)
-  for _, item in ipairs(request.items) do
-    if not find_stock(keys.products, item.product) then
-      return { 'not_found', item.product }
-    end
-  end
-  for _, item in ipairs(request.items) do
-    local terms = terms_of(keys.products, item.product, default_ttl_ms)
-    if terms.paused then
-      return { 'sale_paused', item.product }
-    elseif terms.starts_at_ms and now < terms.starts_at_ms then
-      return { 'sale_not_started', item.product }
-    elseif terms.ends_at_ms and now >= terms.ends_at_ms then
-      return { 'sale_ended', item.product }
-    end
-  end
-  local currency = terms_of(keys.products, request.items[1].product, default_ttl_ms).currency
-  for _, item in ipairs(request.items) do
-    if terms_of(keys.products, item.product, default_ttl_ms).currency ~= currency then
-      return { 'currency_mismatch', item.product }
-    end
-  end
-end
-
-local function refuse_limits(keys, request, now, default_ttl_ms)
-  for _, item in ipairs(request.items) do
+local function refuse_limits(keys, cart, request, now, default_ttl_ms)
+  for _, item in ipairs(cart.items) do
     local terms = terms_of(keys.products, item.product, default_ttl_ms)
     if terms.max_per_customer and request.customer == '' then
       return { 'customer_required', item.product }
@@ -64,8 +40,8 @@ local function check_holds(keys, product, stock)
   end
 end
 
-local function refuse_stock(keys, request, now, default_ttl_ms)
-  for _, item in ipairs(request.items) do
+local function refuse_stock(keys, cart, now, default_ttl_ms)
+  for _, item in ipairs(cart.items) do
     local stock = find_stock(keys.products, item.product)
     if stock.available < item.qty then
       take_dead_holds_once(keys, now)
@@ -96,8 +72,8 @@ local function refuse_stock(keys, request, now, default_ttl_ms)
 end
 
 -- Why a request can not be granted, or nil.
-local function refuse(keys, request, now, default_ttl_ms)
-  return refuse_terms(keys, request, now, default_ttl_ms)
-    or refuse_limits(keys, request, now, default_ttl_ms)
-    or refuse_stock(keys, request, now, default_ttl_ms)
+local function refuse(keys, cart, request, now, default_ttl_ms)
+  return cart.refusal
+    or cart.is_limited and refuse_limits(keys, cart, request, now, default_ttl_ms)
+    or refuse_stock(keys, cart, now, default_ttl_ms)
 end
