@@ -40,7 +40,7 @@ export type Options = {
 /** With fewer rounds a median says little. */
 const ROUNDS = 5
 const SECONDS = '1.6'
-const WARM_UP_SECONDS = 0.5
+const WARM_UP_SECONDS = 1
 
 const SIZES = {
   full: {

@@ -10,7 +10,8 @@ export type Gather<Item, Answer> = {
 /**
  * Gathers items that come close together into one call: all that one tick of the event loop brought and, once
  * `max_in_flight` calls are on their way, all that came until one is back, up to `max_batch`. No timers: an idle system
- * adds no latency, a busy one sends larger batches.
+ * adds no latency, a busy one sends larger batches. Full batches may go out beside those, up to `max_full_in_flight` calls: in
+ * a flood one turn of the event loop brings more than one batch, and the next turn, which reads the reply, is far away.
  *
  * `run` answers its items in their order; an Error among the answers rejects that item alone. Past `max_waiting` items
  * further ones are refused at once with UnavailableError, so that a stuck server does not fill the memory. So is an item
@@ -21,6 +22,7 @@ export function gather<Item, Answer>(options: {
   run: (items: Item[]) => Promise<Array<Answer | Error>>
   max_batch: number
   max_in_flight: number
+  max_full_in_flight?: number
   max_waiting: number
   max_wait_ms?: number
 }): Gather<Item, Answer> {
@@ -30,7 +32,8 @@ export function gather<Item, Answer>(options: {
     resolve: (answer: Answer) => void
     reject: (error: Error) => void
   }
-  const { max_wait_ms = Number.POSITIVE_INFINITY } = options
+  const { max_batch, max_in_flight, max_wait_ms = Number.POSITIVE_INFINITY } = options
+  const { max_full_in_flight = max_in_flight } = options
   let waiting: Waiting[] = []
   let in_flight = 0
   let scheduled = false
@@ -65,12 +68,17 @@ export function gather<Item, Answer>(options: {
     for (const { reject } of late) reject(new UnavailableError('unavailable', 'its turn came too late'))
   }
 
+  const maySend = () =>
+    waiting.length >= max_batch
+      ? in_flight < Math.max(max_in_flight, max_full_in_flight)
+      : waiting.length > 0 && in_flight < max_in_flight
+
   function flush(): void {
     scheduled = false
     refuseLate()
-    while (waiting.length > 0 && in_flight < options.max_in_flight) {
-      const batch = waiting.slice(0, options.max_batch)
-      waiting = waiting.slice(options.max_batch)
+    while (maySend()) {
+      const batch = waiting.slice(0, max_batch)
+      waiting = waiting.slice(max_batch)
       void send(batch)
     }
     if (waiting.length === 0 && in_flight === 0) {
@@ -86,7 +94,7 @@ export function gather<Item, Answer>(options: {
       }
       return new Promise((resolve, reject) => {
         waiting.push({ item, since_ms: performance.now(), resolve, reject })
-        if (!scheduled && in_flight < options.max_in_flight) {
+        if (!scheduled && maySend()) {
           scheduled = true
           setImmediate(flush)
         }

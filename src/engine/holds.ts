@@ -18,6 +18,8 @@ import type { Run } from './run.ts'
 /** A place-holds call of this size takes Redis about a millisecond. */
 const MAX_BATCH = 128
 const MAX_IN_FLIGHT = 1
+/** As much as may wait: in a flood all that one turn of the event loop brought goes out. */
+const MAX_FULL_IN_FLIGHT = 16
 /** Some 300 ms of work: what comes on top is refused at once rather than answered late. */
 const MAX_WAITING = 2_000
 /** With the 0.9 s that a call may take, an answer comes within the 3 s that HTTP promises, whatever Redis does. */
@@ -132,8 +134,13 @@ export function createHolds(options: {
 
   /** The one shard in which all of the products live, or undefined. */
   function shardOfItems(items: HoldRequest['items']): number | undefined {
-    const [shard, ...others] = items.map(({ product_id }) => shardOfProduct(product_id))
-    return others.every((other) => other === shard) ? shard : undefined
+    let found: number | undefined
+    for (const { product_id } of items) {
+      const shard = shardOfProduct(product_id)
+      if (found !== undefined && shard !== found) return undefined
+      found = shard
+    }
+    return found
   }
 
   const gathers = Array.from({ length: shards }, (_, shard) =>
@@ -141,6 +148,7 @@ export function createHolds(options: {
       run: (requests) => placeBatch(shard, requests),
       max_batch: MAX_BATCH,
       max_in_flight: MAX_IN_FLIGHT,
+      max_full_in_flight: MAX_FULL_IN_FLIGHT,
       max_waiting: MAX_WAITING,
       max_wait_ms: MAX_WAIT_MS,
     }),
@@ -148,17 +156,18 @@ export function createHolds(options: {
 
   return {
     /** Places a hold: all of its items or none. Rejects with UnavailableError when nothing can be promised. */
-    async placeHold(request: HoldRequest): Promise<PlaceHold> {
-      const items = mergeItems(request.items)
-      const shard = shardOfItems(items)
+    placeHold(request: HoldRequest): Promise<PlaceHold> {
+      const asked = { ...request, items: mergeItems(request.items) }
+      const shard = shardOfItems(asked.items)
       const gathered = shard === undefined ? undefined : gathers[shard]
-      if (!gathered) return { status: 'not_in_one_shard' }
+      if (!gathered) return Promise.resolve({ status: 'not_in_one_shard' })
       const until_ms = performance.now() + MAX_BACKLOG_MS
-      do {
-        const reply = await gathered.add({ ...request, items })
+      const answer = (reply: PlaceReply): PlaceHold | Promise<PlaceHold> => {
         if (reply[0] !== 'backlog') return answerPlace(reply)
-      } while (performance.now() < until_ms)
-      throw new UnavailableError('unavailable', 'dead holds are still being taken back')
+        if (performance.now() < until_ms) return gathered.add(asked).then(answer)
+        throw new UnavailableError('unavailable', 'dead holds are still being taken back')
+      }
+      return gathered.add(asked).then(answer)
     },
 
     /** Ends a hold; its units are free at once. `entry` carries parked payments that are due for refund now. */

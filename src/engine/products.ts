@@ -8,6 +8,8 @@ import type { Run } from './run.ts'
 /** Each product costs Redis some 5 µs. */
 const MAX_BATCH = 256
 const MAX_IN_FLIGHT = 1
+/** As much as may wait: in a flood all that one turn of the event loop brought goes out. */
+const MAX_FULL_IN_FLIGHT = 16
 /** What comes on top is refused at once rather than answered late. */
 const MAX_WAITING = 5_000
 /** With the 0.9 s that a call may take, an answer comes within the 3 s that HTTP promises, whatever Redis does. */
@@ -101,6 +103,7 @@ export function createProducts(options: {
       run: (product_ids) => readBatch(shard, product_ids),
       max_batch: MAX_BATCH,
       max_in_flight: MAX_IN_FLIGHT,
+      max_full_in_flight: MAX_FULL_IN_FLIGHT,
       max_waiting: MAX_WAITING,
       max_wait_ms: MAX_WAIT_MS,
     }),
