@@ -5,7 +5,9 @@ import { gather } from '../src/gather.ts'
 
 /** A gather whose calls are noted and answered by hand. */
 function open(
-  own: { max_batch?: number; max_in_flight?: number; max_waiting?: number; max_wait_ms?: number } = {},
+  own: Partial<
+    Record<'max_batch' | 'max_in_flight' | 'max_full_in_flight' | 'max_waiting' | 'max_wait_ms', number>
+  > = {},
 ) {
   const calls: Array<{
     items: number[]
@@ -49,6 +51,48 @@ t.test('one item alone goes out at once', async (t) => {
   t.same(batches(), [[1]])
   answer(0)
   t.equal(await alone, '1')
+})
+
+t.test(
+  'full batches go out beside others, up to their own limit, and what does not fill one waits',
+  async (t) => {
+    const { gathered, batches, answer } = open({ max_full_in_flight: 3 })
+    const answers = range(0, 47).map(gathered.add)
+    await tick()
+    t.same(
+      batches(),
+      [range(0, 10), range(10, 20), range(20, 30)],
+      'a turn does not leave the rest to the next',
+    )
+    answer(1)
+    await answers[10]
+    await tick()
+    t.same(batches().at(-1), range(30, 40), 'another full one')
+    for (const at of [0, 2]) answer(at)
+    await answers[20]
+    await tick()
+    t.equal(batches().length, 4, 'seven items wait while a call is on its way')
+    answer(3)
+    await answers[30]
+    await tick()
+    t.same(batches().at(-1), range(40, 47))
+    answer(4)
+    t.same(await Promise.all(answers), range(0, 47).map(String))
+    await gathered.drained()
+  },
+)
+
+t.test('control: without that limit a flood goes out one batch a turn', async (t) => {
+  const { gathered, batches, answer } = open()
+  const answers = range(0, 30).map(gathered.add)
+  await tick()
+  t.same(batches(), [range(0, 10)])
+  for (const at of [0, 1, 2]) {
+    answer(at)
+    await answers[at * 10]
+    await tick()
+  }
+  t.equal(batches().length, 3)
 })
 
 t.test('while a call is on its way the next items wait and go together', async (t) => {
