@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
@@ -35,10 +35,15 @@ const MAX_PARAM_CHARS = 600
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,100}$/
 const VERSION = '0.1.0'
 
-/** A caller may name its request; anything but a plain word is replaced. */
+const process_name = randomBytes(9).toString('base64url')
+let request_count = 0
+
+/** A caller may name its request; anything but a plain word is replaced by a name that no other process gives. */
 function requestId(request: IncomingMessage): string {
   const named = request.headers['x-request-id']
-  return typeof named === 'string' && REQUEST_ID.test(named) ? named : randomUUID()
+  if (typeof named === 'string' && REQUEST_ID.test(named)) return named
+  request_count += 1
+  return `${process_name}-${request_count.toString(36)}`
 }
 
 /**

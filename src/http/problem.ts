@@ -73,15 +73,20 @@ export function sendProblem(
   more: Record<string, unknown> = {},
   retry_after_seconds?: number,
 ): FastifyReply {
-  const body = problem(code, detail, more)
-  const seconds = retry_after_seconds ?? (body.status === 503 ? RETRY_AFTER_SECONDS : undefined)
+  return sendProblemText(reply, code, JSON.stringify(problem(code, detail, more)), retry_after_seconds)
+}
+
+/** The same with a document that is text already: a reply schema for 200 must never decide what a refusal says. */
+export function sendProblemText(
+  reply: FastifyReply,
+  code: ProblemCode,
+  text: string,
+  retry_after_seconds?: number,
+): FastifyReply {
+  const [status] = PROBLEMS[code]
+  const seconds = retry_after_seconds ?? (status === 503 ? RETRY_AFTER_SECONDS : undefined)
   if (seconds !== undefined) reply.header('retry-after', String(seconds))
-  if (body.status === 401) reply.header('www-authenticate', 'Bearer')
+  if (status === 401) reply.header('www-authenticate', 'Bearer')
   reply.problem_code = code
-  // Serialized here: a reply schema for 200 must never decide what a refusal says.
-  return reply
-    .code(body.status)
-    .header('content-type', 'application/problem+json; charset=utf-8')
-    .serializer(JSON.stringify)
-    .send(body)
+  return reply.code(status).header('content-type', 'application/problem+json; charset=utf-8').send(text)
 }

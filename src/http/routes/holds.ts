@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { type Static, Type } from '@sinclair/typebox'
 import type { FastifyReply } from 'fastify'
-import type { HoldGone, PlaceHold } from '../../engine/holds.ts'
+import type { HoldGone } from '../../engine/holds.ts'
 import { orderId, parseId, shardOfId } from '../../engine/ids.ts'
 import type { Order } from '../../engine/records.ts'
 import { UnavailableError } from '../../errors.ts'
@@ -9,6 +9,7 @@ import { adminOnly } from '../auth.ts'
 import { decodeCursor, encodeCursor } from '../cursor.ts'
 import type { Deps } from '../deps.ts'
 import { sendInvalid } from '../errors.ts'
+import { sendRefusal } from '../hold-refusals.ts'
 import { REPLAYED_HEADER, readIdem, refuseDoubledKey } from '../idempotency.ts'
 import { createOwnerCheck, isForeign } from '../ownership.ts'
 import { presentHold, presentOrderedHold } from '../present.ts'
@@ -17,19 +18,8 @@ import { createSendUnknown } from '../product-terms.ts'
 import { Data, IdempotencyHeaders, Page, replies } from '../schemas/common.ts'
 import { Hold, HoldParams, HoldQuery, PlaceHoldBody } from '../schemas/holds.ts'
 
-type Refusal = Exclude<PlaceHold, { status: 'placed' | 'replayed' }>
-
-const REASONS = {
-  sold_out: 'All units are sold.',
-  all_held: 'All units are held or wait for payment; some may come back.',
-  too_many: 'Fewer units are free than were asked for.',
-}
-
 /** `expires_at` in ms, with what tells holds apart that end together. */
 const SCORE = /^\d{1,15}(\.\d{1,9})?$/
-const NOT_IN_ONE_SHARD =
-  'Their stock lives in different shards: hold them one by one. Products that are created with the same shelf can be held together.'
-
 /** The lines of a request, or what is wrong with it. */
 function readItems(body: Static<typeof PlaceHoldBody>): Array<{ product_id: number; qty: number }> | string {
   const { product_id, qty, items } = body
@@ -79,27 +69,6 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
   }
 
   const checkOwner = createOwnerCheck({ engine, findOrder })
-
-  function sendRefusal(reply: FastifyReply, refusal: Refusal): FastifyReply {
-    switch (refusal.status) {
-      case 'key_reused':
-        return sendProblem(reply, 'idempotency_key_reused')
-      case 'not_in_one_shard':
-        return sendProblem(reply, 'not_in_one_shard', NOT_IN_ONE_SHARD)
-      case 'insufficient_stock': {
-        const { product_id, reason, available, retry_after_ms } = refusal
-        const seconds = reason === 'all_held' ? Math.max(1, Math.floor(retry_after_ms / 1000)) : undefined
-        return sendProblem(reply, refusal.status, REASONS[reason], { product_id, reason, available }, seconds)
-      }
-      case 'limit_exceeded':
-        return sendProblem(reply, refusal.status, undefined, {
-          product_id: refusal.product_id,
-          limit: refusal.limit,
-        })
-      default:
-        return sendProblem(reply, refusal.status, undefined, { product_id: refusal.product_id })
-    }
-  }
 
   app.post(
     '/api/holds',
