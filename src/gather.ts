@@ -74,7 +74,6 @@ export function gather<Item, Answer>(options: {
       : waiting.length > 0 && in_flight < max_in_flight
 
   function flush(): void {
-    scheduled = false
     refuseLate()
     while (maySend()) {
       const batch = waiting.slice(0, max_batch)
@@ -94,9 +93,15 @@ export function gather<Item, Answer>(options: {
       }
       return new Promise((resolve, reject) => {
         waiting.push({ item, since_ms: performance.now(), resolve, reject })
-        if (!scheduled && maySend()) {
+        if (!maySend()) return
+        // A full batch has nothing to wait for, and the turn may be a long one.
+        if (waiting.length >= max_batch) flush()
+        else if (!scheduled) {
           scheduled = true
-          setImmediate(flush)
+          setImmediate(() => {
+            scheduled = false
+            flush()
+          })
         }
       })
     },
