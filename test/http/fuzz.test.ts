@@ -13,7 +13,8 @@ import { until } from '../fixtures/until.ts'
 */
 const { FUZZ_RUNS, FUZZ_SEED } = process.env
 const RUNS = Number(FUZZ_RUNS || 5_000)
-const SEED = Number(FUZZ_SEED || Date.now() % 1_000_000)
+/** The same requests in every run, so that no run depends on luck; others by FUZZ_SEED. */
+const SEED = Number(FUZZ_SEED || 738_070)
 /** On a machine that has much else to do, fewer requests do, rather than that the file runs out of its time. */
 const LIMIT_MS = 70_000
 /** Requests refer to the newest of each kind. */
