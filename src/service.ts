@@ -36,11 +36,13 @@ export async function openService(options: {
   prefix?: string
   /** How many connections to PostgreSQL it may have, but for the one under which it rebuilds a shard. */
   max_connections?: number | undefined
+  /** How long a call to Redis or PostgreSQL may take, where it is not as long as every buyer's patience allows. */
+  patience_ms?: number | undefined
 }): Promise<Service> {
-  const { config, redis_url, database_url, log } = options
-  const redis = connectRedis(redis_url)
+  const { config, redis_url, database_url, log, max_connections, patience_ms } = options
+  const redis = connectRedis(redis_url, patience_ms)
   await checkRedis(redis)
-  const db = openDb(database_url, options.max_connections)
+  const db = openDb(database_url, { max_connections, patience_ms })
   const engine = createEngine({
     redis,
     shards: config.STOCK_SHARDS,

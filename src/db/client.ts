@@ -2,9 +2,9 @@ import pg from 'pg'
 import { StartError, UnavailableError } from '../errors.ts'
 
 /** A caller waits no longer for PostgreSQL; a batch takes some 10 ms, so this is a server that is away or stuck. */
-const QUERY_TIMEOUT_MS = 900
-const CONNECT_TIMEOUT_MS = 900
-const LOCK_TIMEOUT_MS = 700
+const PATIENCE_MS = 900
+/** A lock that does not come free ends its statement before the statement's own end. */
+const LOCK_SHARE = 0.8
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000
 /** One writes, the others read; a process that has the database for itself needs no more. */
 export const MAX_CONNECTIONS = 8
@@ -31,15 +31,21 @@ export function isOwnFault(error: unknown): boolean {
   return OWN_FAULT.test((error as { code?: string }).code ?? '')
 }
 
-/** A pool of connections whose every call is bounded in time. */
-export function openDb(database_url: string, max_connections = MAX_CONNECTIONS) {
+/** A pool of connections whose every call ends after `patience_ms` at the latest. */
+export function openDb(
+  database_url: string,
+  {
+    max_connections = MAX_CONNECTIONS,
+    patience_ms = PATIENCE_MS,
+  }: { max_connections?: number | undefined; patience_ms?: number | undefined } = {},
+) {
   const pool = new pg.Pool({
     connectionString: database_url,
     max: max_connections,
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    query_timeout: QUERY_TIMEOUT_MS,
-    statement_timeout: QUERY_TIMEOUT_MS,
-    lock_timeout: LOCK_TIMEOUT_MS,
+    connectionTimeoutMillis: patience_ms,
+    query_timeout: patience_ms,
+    statement_timeout: patience_ms,
+    lock_timeout: patience_ms * LOCK_SHARE,
     idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
     application_name: 'holdfast',
   })
@@ -97,7 +103,7 @@ export function openDb(database_url: string, max_connections = MAX_CONNECTIONS) 
     async locked<Result>(lock: number, work: (sql: Sql) => Promise<Result>): Promise<Result> {
       const client = new pg.Client({
         connectionString: database_url,
-        connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+        connectionTimeoutMillis: patience_ms,
         application_name: 'holdfast lock',
         keepAlive: true,
         lock_timeout: ADVISORY_LOCK_WAIT_MS,

@@ -2,8 +2,7 @@ import { Redis } from 'ioredis'
 import { StartError, UnavailableError } from '../errors.ts'
 
 /** A caller waits no longer for Redis; a step takes a few milliseconds, so this is a server that is away or stuck. */
-const COMMAND_TIMEOUT_MS = 900
-const CONNECT_TIMEOUT_MS = 900
+const PATIENCE_MS = 900
 /** A connection that carries nothing for so long leads to a machine that is gone; TCP itself would take a quarter of an hour. */
 const SILENCE_MS = 2_500
 const DISCONNECT_TIMEOUT_MS = 50
@@ -14,14 +13,14 @@ const RECONNECT_MAX_MS = 1000
  * Connects to Redis so that no script ever runs twice and none hangs: a command whose connection breaks or whose reply does
  * not come in time is rejected, never sent again, and while there is no connection commands are rejected at once.
  */
-export function connectRedis(url: string): Redis {
+export function connectRedis(url: string, patience_ms = PATIENCE_MS): Redis {
   const redis = new Redis(url, {
     lazyConnect: true,
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
     enableOfflineQueue: false,
-    commandTimeout: COMMAND_TIMEOUT_MS,
-    connectTimeout: CONNECT_TIMEOUT_MS,
+    commandTimeout: patience_ms,
+    connectTimeout: patience_ms,
     socketTimeout: SILENCE_MS,
     // After a refused connection ioredis leaves a timer of this length behind, which would hold up the end of the process.
     disconnectTimeout: DISCONNECT_TIMEOUT_MS,

@@ -6,7 +6,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { Ajv } from 'ajv'
 import Fastify, { type FastifyInstance, LogController } from 'fastify'
 import type { Config } from '../config.ts'
-import { addDeadline } from './deadline.ts'
+import { addDeadline, DEADLINE_MS } from './deadline.ts'
 import type { Deps } from './deps.ts'
 import { addErrorHandlers, handleClientError, sendInvalid } from './errors.ts'
 import { addIdentity } from './identity.ts'
@@ -99,9 +99,9 @@ function trustProxy(
  * unless others are given.
  */
 export async function buildApp(
-  deps: Deps & { isDraining?: () => boolean; metrics?: Metrics },
+  deps: Deps & { isDraining?: () => boolean; metrics?: Metrics; deadline_ms?: number },
 ): Promise<FastifyInstance> {
-  const { config, isDraining = () => false, metrics = createMetrics(deps) } = deps
+  const { config, isDraining = () => false, metrics = createMetrics(deps), deadline_ms = DEADLINE_MS } = deps
   const app = Fastify({
     logger: config.LOG_LEVEL === 'silent' ? false : { level: config.LOG_LEVEL },
     logController: new LogController({ disableRequestLogging: true }),
@@ -127,7 +127,7 @@ export async function buildApp(
   addValidators(app)
   addJsonParser(app)
   addErrorHandlers(app)
-  addDeadline(app)
+  addDeadline(app, deadline_ms)
   countHolds(app, metrics)
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id)

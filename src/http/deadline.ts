@@ -12,10 +12,10 @@ declare module 'fastify' {
  * A handler takes no longer than this, so that every answer comes within the 3 s that are promised. Each step is bounded by
  * itself; with a PostgreSQL that is slow at every one of them, the sum is not.
  */
-const DEADLINE_MS = 2_700
+export const DEADLINE_MS = 2_700
 
 /** What is awaited, or UnavailableError after the deadline. */
-export function inTime<Answer>(answer: Promise<Answer>, deadline_ms = DEADLINE_MS): Promise<Answer> {
+export function inTime<Answer>(answer: Promise<Answer>, deadline_ms: number): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const late = () => reject(new UnavailableError('unavailable', 'the answer took too long'))
     const timer = setTimeout(late, deadline_ms)
@@ -24,13 +24,13 @@ export function inTime<Answer>(answer: Promise<Answer>, deadline_ms = DEADLINE_M
 }
 
 /** Answers 503 in the place of a handler that takes too long. What it has begun goes on; the journal knows of it. */
-export function addDeadline(app: FastifyInstance): void {
+export function addDeadline(app: FastifyInstance, deadline_ms: number): void {
   app.addHook('onRoute', (route) => {
     const { handler } = route
     if (route.config?.is_bounded) return
     route.handler = function (request, reply) {
       const answer = handler.call(this, request, reply)
-      return answer instanceof Promise ? inTime(answer) : answer
+      return answer instanceof Promise ? inTime(answer, deadline_ms) : answer
     }
   })
 }
