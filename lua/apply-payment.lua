@@ -28,10 +28,10 @@
   ARGV[12] is_once       1 where the sender announces one transaction by several notices: only the first of them counts
   Returns { status, ... }
   Status, first match wins: fenced | key_reused | duplicate | unknown_order | backlog | parked | applied | ignored | refund_due
-    duplicate                      first outcome, journal entry ('' once it is committed), order as JSON or ''
+    duplicate                      first outcome, journal entry ('' once it is committed), order as text or ''
     backlog                        dead holds are still being taken back: ask again
     parked                         journal entry, '', payments as JSON
-    applied, ignored, refund_due   journal entry, order as JSON, payments as JSON, reason
+    applied, ignored, refund_due   journal entry, order as text, payments as JSON, reason
   Journal: the payment, and the order where it changed
 ]]
 -- @include fence
@@ -57,11 +57,11 @@ end
 local order = find_order(keys.order)
 local seen = order and redis.call('HGET', keys.order, 'payment:' .. payment.key) or find_parked(keys, payment)
 if seen then
-  return answer_seen(keys, seen, payment, order and order_json(id, order) or '')
+  return answer_seen(keys, seen, payment, order and order_text(order) or '')
 end
 local twin = is_once and find_twin(keys, order, payment)
 if twin then
-  return answer_twin(keys, twin, order and order_json(id, order) or '')
+  return answer_twin(keys, twin, order and order_text(order) or '')
 end
 local now = clock_ms()
 payment.created_at_ms = int(now)
@@ -82,12 +82,12 @@ if not outcome then
   return { 'backlog' }
 end
 local payments_json = cjson.encode({ payment_record(id, payment, outcome, outcome, reason) })
-local entry, json
+local entry, record
 if outcome == 'applied' then
-  entry, json = save_order(keys, id, order, payments_json)
+  entry, record = save_order(keys, order, payments_json)
 else
-  entry, json = redis.call('XADD', keys.journal, '*', 'order', '', 'payments', payments_json), order_json(id, order)
+  entry, record = redis.call('XADD', keys.journal, '*', 'order', '', 'payments', payments_json), order_text(order)
 end
 remember_payment(keys, payment, outcome, entry)
 redis.call('SET', keys.payment, id, 'PX', key_ttl_ms)
-return { outcome, entry, json, payments_json, reason }
+return { outcome, entry, record, payments_json, reason }

@@ -11,7 +11,7 @@
   ARGV[2] id
   Returns { status, ... }
   Status, first match wins: fenced | unknown_order | not_pending | cancelled
-    cancelled  journal entry, order as JSON; again so while the first cancellation waits for PostgreSQL
+    cancelled  journal entry, order as text; again so while the first cancellation waits for PostgreSQL
   Journal: the order
 ]]
 -- @include fence
@@ -28,7 +28,7 @@ local order = find_order(keys.order)
 if not order then
   return { 'unknown_order' }
 elseif order.cancel_reason == 'requested' and outstanding(keys.journal, order.entry) ~= '' then
-  return { 'cancelled', order.entry, order_json(id, order) }
+  return { 'cancelled', order.entry, order_text(order) }
 elseif not is_pending(order) then
   return { 'not_pending' }
 end
@@ -37,5 +37,5 @@ give_back(keys, parse_items(order.items), order.customer, 'pending')
 order.order_status, order.cancel_reason = 'cancelled', 'requested'
 save_buyers(keys.buyers)
 save_stock(keys.products)
-local entry, json = save_order(keys, id, order, '')
-return { 'cancelled', entry, json }
+local entry, record = save_order(keys, order, '')
+return { 'cancelled', entry, record }

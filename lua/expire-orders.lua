@@ -9,7 +9,7 @@
   KEYS[6] order...   hash    one an id
   ARGV[1] epoch
   ARGV[2] ids...  of unpaid orders; those whose pay_by has not come are left alone
-  Returns { status }, or { 'done', how many of the ids have no order, { journal entry, order as JSON } an expired order }
+  Returns { status }, or { 'done', how many of the ids have no order, { journal entry, order as text } an expired order }
   Status, first match wins: fenced | done
   Journal: the order
 ]]
@@ -42,8 +42,8 @@ end
 local replies = { 'done', lost }
 for _, one in ipairs(due) do
   keys.order = one.key
-  local entry, json = save_order(keys, one.id, one.order, '')
-  replies[#replies + 1] = { entry, json }
+  local entry, record = save_order(keys, one.order, '')
+  replies[#replies + 1] = { entry, record }
 end
 save_buyers(keys.buyers)
 save_stock(keys.products)

@@ -6,7 +6,7 @@
   KEYS[3] order      hash    the order
   ARGV[1] epoch
   ARGV[2] id
-  ARGV[3] fields...  field, value, ... of its hash, payments and their transactions among them
+  ARGV[3] fields...  field, value, ... of its hash: the order as text, payments and their transactions
   Returns { status }
   Status, first match wins: fenced | known | loaded
 ]]

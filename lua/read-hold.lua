@@ -11,7 +11,7 @@
   ARGV[2] id
   Returns { status, ... }
   Status, first match wins: fenced | already_used | released | not_found | expired | live
-    already_used  order as JSON
+    already_used  order as text
     released      customer, or ''
     live          id|record, expires_at_ms
 ]]
@@ -29,7 +29,7 @@ local state, hold = find_hold(keys, id, clock_ms())
 if state == 'live' then
   return { 'live', hold.member, hold.expires_at_ms }
 elseif state == 'already_used' then
-  return { 'already_used', order_json(id, find_order(keys.order)) }
+  return { 'already_used', order_text(find_order(keys.order)) }
 elseif state == 'released' then
   return { 'released', string.match(redis.call('GET', keys.released), '|(.*)$') or '' }
 end

@@ -7,7 +7,7 @@
   ARGV[2] id
   Returns { status, ... }
   Status, first match wins: fenced | unknown_order | found
-    found  order as JSON
+    found  order as text
 ]]
 -- @include fence
 -- @include orders
@@ -21,4 +21,4 @@ local order = find_order(keys.order)
 if not order then
   return { 'unknown_order' }
 end
-return { 'found', order_json(id, order) }
+return { 'found', order_text(order) }

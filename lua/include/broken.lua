@@ -16,5 +16,5 @@ end
 
 -- An integer as text. Concatenation would turn 15 digits and more into 1e+15.
 local function int(number)
-  return string.format('%.0f', number)
+  return string.format('%d', number)
 end

@@ -1,11 +1,15 @@
 -- @include holds
 -- @include give-back
 local dead_ids = {}
-local dead_are_more = false
+local dead_are_taken, dead_are_more = false, false
 
--- Gives back the units of up to `limit` dead holds, those that died first. Counters change in memory only;
--- drop_dead_holds() writes. Returns how many there were.
+-- Gives back the units of up to `limit` dead holds, those that died first: once in a step, since they stay where they are until
+-- drop_dead_holds() writes. Counters change in memory only. Returns how many there were.
 local function take_dead_holds(keys, now, limit)
+  if dead_are_taken then
+    return 0
+  end
+  dead_are_taken = true
   local members = redis.call('ZRANGE', keys.holds, '-inf', '(' .. int(now + 1), 'BYSCORE', 'LIMIT', 0, limit)
   for i, member in ipairs(members) do
     local hold = parse_hold(member)

@@ -37,7 +37,7 @@ end
 -- The score of a hold: expires_at in ms, and behind the point three digits that its id gives. So one of the thousands that may
 -- end in one millisecond is found without a look at the others.
 local function score_start(expires_at_ms)
-  return string.format('%.0f.', expires_at_ms)
+  return string.format('%d.', expires_at_ms)
 end
 
 local function score_digits(id)

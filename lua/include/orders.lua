@@ -1,18 +1,25 @@
--- The hash of a live order: the fields below, and payment:<idempotency key> for every payment it has seen.
+-- @include broken
+-- The hash of a live order: `order`, its record as text; `entry`, the journal entry of its latest transition; and
+-- payment:<idempotency key> for every payment it has seen. The record has these fields, split by |; the customer comes last, since it
+-- may contain anything.
 local ORDER_FIELDS = {
-  'version', 'payment_status', 'order_status', 'cancel_reason', 'items', 'amount', 'currency', 'customer', 'created_at_ms', 'pay_by_ms',
-  'hold_created_at_ms', 'hold_expires_at_ms', 'idem', 'entry',
+  'id', 'version', 'payment_status', 'order_status', 'cancel_reason', 'items', 'amount', 'currency', 'created_at_ms', 'pay_by_ms',
+  'hold_created_at_ms', 'hold_expires_at_ms', 'idem', 'customer',
 }
+local ORDER_PATTERN = '^' .. string.rep('([^|]*)|', #ORDER_FIELDS - 1) .. '(.*)$'
 local FINAL_ORDER_TTL_MS = 3 * 24 * 3600 * 1000 -- after that PostgreSQL alone remembers it
 
 local function find_order(order_key)
-  local values = redis.call('HMGET', order_key, unpack(ORDER_FIELDS))
-  if not values[1] then
+  local record, entry = unpack(redis.call('HMGET', order_key, 'order', 'entry'))
+  if not record then
     return nil
   end
-  local order = {}
+  local order, values = { entry = entry or '' }, { string.match(record, ORDER_PATTERN) }
+  if #values == 0 then
+    broken('an order has no readable record')
+  end
   for i, field in ipairs(ORDER_FIELDS) do
-    order[field] = values[i] or ''
+    order[field] = values[i]
   end
   return order
 end
@@ -21,10 +28,13 @@ local function is_pending(order)
   return order.payment_status == 'pending' and order.order_status == 'pre-payment'
 end
 
--- The order as it goes into the journal and to the caller: all values are text.
-local function order_json(id, order)
-  order.id = id
-  return cjson.encode(order)
+-- The record of an order, as its hash, the journal and the caller have it.
+local function order_text(order)
+  local values = {}
+  for i, field in ipairs(ORDER_FIELDS) do
+    values[i] = order[field]
+  end
+  return table.concat(values, '|')
 end
 
 -- How deadlines name an unpaid order: by its id and the products whose units it has.
@@ -38,24 +48,20 @@ local function deadline_of(id, items_text)
 end
 
 -- Raises the version, journals the order with the payments that moved it, writes it. One call a transition.
--- Returns the journal entry's id and the order as JSON.
-local function save_order(keys, id, order, payments_json)
+-- Returns the journal entry's id and the order as text.
+local function save_order(keys, order, payments_json)
   order.version = int(tonumber(order.version) + 1)
-  local json = order_json(id, order)
-  order.entry = redis.call('XADD', keys.journal, '*', 'order', json, 'payments', payments_json)
-  local fields = {}
-  for i, field in ipairs(ORDER_FIELDS) do
-    fields[i * 2 - 1] = field
-    fields[i * 2] = order[field]
-  end
-  redis.call('HSET', keys.order, unpack(fields))
+  local record = order_text(order)
+  order.entry = redis.call('XADD', keys.journal, '*', 'order', record, 'payments', payments_json)
+  redis.call('HSET', keys.order, 'order', record, 'entry', order.entry)
+  local deadline = deadline_of(order.id, order.items)
   if is_pending(order) then
-    redis.call('ZADD', keys.deadlines, order.pay_by_ms, deadline_of(id, order.items))
+    redis.call('ZADD', keys.deadlines, order.pay_by_ms, deadline)
   else
-    redis.call('ZREM', keys.deadlines, deadline_of(id, order.items))
+    redis.call('ZREM', keys.deadlines, deadline)
     redis.call('PEXPIRE', keys.order, FINAL_ORDER_TTL_MS)
   end
-  return order.entry, json
+  return order.entry, record
 end
 
 -- The id of a journal entry that PostgreSQL may not have yet, or ''.

@@ -3,15 +3,6 @@
 -- @include wait
 -- Why a request of place-holds can not be granted, in the order in which it is checked.
 local MAX_DEAD_HOLDS = 250 -- a step stays under 2 ms
-local dead_holds_taken = false
-
--- Takes dead holds back before the first refusal that they could avert, once in a step.
-local function take_dead_holds_once(keys, now)
-  if not dead_holds_taken then
-    dead_holds_taken = true
-    take_dead_holds(keys, now, MAX_DEAD_HOLDS)
-  end
-end
 
 local function refuse_limits(keys, cart, request, now, default_ttl_ms)
   for _, item in ipairs(cart.items) do
@@ -23,7 +14,7 @@ local function refuse_limits(keys, cart, request, now, default_ttl_ms)
     elseif terms.max_per_customer then
       local room = terms.max_per_customer - item.qty
       if units_of(keys.buyers, item.product, request.customer) > room then
-        take_dead_holds_once(keys, now)
+        take_dead_holds(keys, now, MAX_DEAD_HOLDS)
       end
       if units_of(keys.buyers, item.product, request.customer) > room then
         return dead_are_more and { 'backlog' } or { 'limit_exceeded', item.product, terms.max_per_customer }
@@ -44,7 +35,7 @@ local function refuse_stock(keys, cart, now, default_ttl_ms)
   for _, item in ipairs(cart.items) do
     local stock = find_stock(keys.products, item.product)
     if stock.available < item.qty then
-      take_dead_holds_once(keys, now)
+      take_dead_holds(keys, now, MAX_DEAD_HOLDS)
     end
     if stock.available < item.qty then
       if dead_are_more and stock.total >= item.qty then

@@ -18,9 +18,7 @@ export type Replies = {
   'read-holds':
     | ['fenced']
     | ['done', last_score: string, last_id: string, ...Array<[member: string, score: string]>]
-  'create-order':
-    | ['fenced' | 'key_reused' | 'already_used' | 'released' | 'not_found' | 'expired']
-    | ['replayed' | 'created', entry_id: string, order: string, payments: string]
+  'create-orders': ['fenced'] | ['done', ...CreateReply[]]
   'cancel-order':
     | ['fenced' | 'unknown_order' | 'not_pending']
     | ['cancelled', entry_id: string, order: string]
@@ -78,6 +76,10 @@ export type PlaceReply =
       retry_after_ms: number,
     ]
 
+export type CreateReply =
+  | ['again' | 'key_reused' | 'already_used' | 'released' | 'not_found' | 'expired']
+  | ['replayed' | 'created', entry_id: string, order: string, payments: string]
+
 export type ScriptName = keyof Replies
 
 /** Keys and arguments in their order; `…...` stands last and for any number. */
@@ -119,7 +121,7 @@ export const SIGNATURES = {
     args: ['epoch', 'product', 'after_score', 'after_id', 'limit', 'max_looked'],
     statuses: ['fenced', 'done'],
   },
-  'create-order': {
+  'create-orders': {
     keys: [
       'epoch',
       'products',
@@ -130,22 +132,13 @@ export const SIGNATURES = {
       'buyers',
       'journal',
       'parked',
-      'order',
-      'released',
-      'parked_payments',
-      'idem',
+      'order...',
+      'released...',
+      'parked_payments...',
+      'idem...',
     ],
-    args: ['epoch', 'id', 'pay_ttl_ms', 'fingerprint', 'idem_ttl_ms', 'mark'],
-    statuses: [
-      'fenced',
-      'key_reused',
-      'replayed',
-      'already_used',
-      'released',
-      'not_found',
-      'expired',
-      'created',
-    ],
+    args: ['epoch', 'pay_ttl_ms', 'idem_ttl_ms', 'requests...'],
+    statuses: ['fenced', 'done'],
   },
   'cancel-order': {
     keys: ['epoch', 'products', 'deadlines', 'buyers', 'journal', 'order'],

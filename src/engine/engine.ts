@@ -57,7 +57,7 @@ export function createEngine(options: EngineOptions) {
     shardOfProduct,
     ...createHolds({ run, keys, fence, shards, shardOfProduct, hold_ttl_ms }),
     ...createHoldList({ run, shards, shardOfProduct }),
-    ...createOrders({ redis, run, keys, fence, order_ttl_ms }),
+    ...createOrders({ redis, run, keys, fence, shards, order_ttl_ms }),
     ...createPayments({ redis, run, keys, fence, longestHoldTtlMs: () => longest_hold_ttl_ms }),
     ...products,
     ...createRebuilding({ redis, run, keys }),

@@ -13,7 +13,7 @@ import {
   parseOrder,
   parsePayments,
 } from './records.ts'
-import type { Run } from './run.ts'
+import { eachForItself, type Run } from './run.ts'
 
 /** A place-holds call of this size takes Redis about a millisecond. */
 const MAX_BATCH = 128
@@ -145,7 +145,7 @@ export function createHolds(options: {
 
   const gathers = Array.from({ length: shards }, (_, shard) =>
     gather<HoldRequest, PlaceReply>({
-      run: (requests) => placeBatch(shard, requests),
+      run: eachForItself((requests) => placeBatch(shard, requests)),
       max_batch: MAX_BATCH,
       max_in_flight: MAX_IN_FLIGHT,
       max_full_in_flight: MAX_FULL_IN_FLIGHT,

@@ -1,8 +1,10 @@
 import type { Redis } from 'ioredis'
+import { gather } from '../gather.ts'
+import type { CreateReply } from './commands.ts'
 import type { Fence } from './fence.ts'
 import { type HoldGone, IDEM_TTL_MS, type Idem } from './holds.ts'
 import { shardOfId } from './ids.ts'
-import type { Keys } from './keys.ts'
+import type { IdKey, Keys } from './keys.ts'
 import {
   type Entry,
   formatOrder,
@@ -13,13 +15,21 @@ import {
   parsePayments,
 } from './records.ts'
 import { ask } from './redis.ts'
-import type { Run } from './run.ts'
+import { eachForItself, type Run } from './run.ts'
 
 /** Orders looked at in one sweep of a shard; each costs some 10 µs of Redis. */
 const MAX_DUE_ORDERS = 100
+/** A create-orders call of this size takes Redis some two milliseconds. */
+const MAX_BATCH = 64
+const MAX_IN_FLIGHT = 1
+/** HTTP has answered by then: nobody waits for what waited longer. */
+const MAX_WAITING = 5_000
+const MAX_WAIT_MS = 2_500
+/** Of each order that is to be created, in the order of the script's keys. */
+const CREATE_KEYS: IdKey[] = ['order', 'released', 'parked_payments']
 
-/** What an order keeps of the keyed request that made it. */
-export const markOf = (idem: Idem) => `${idem.key}|${idem.fingerprint}`
+/** What an order keeps of the keyed request that made it. Neither part contains what divides them, or the fields of a record. */
+export const markOf = (idem: Idem) => `${idem.fingerprint}.${encodeURIComponent(idem.key)}`
 
 /** The id of the order that a member of `deadlines` names, beside the products whose units it has. */
 export const idOfDeadline = (member: string): string => member.slice(0, member.indexOf('|'))
@@ -34,42 +44,69 @@ export type CancelOrder =
   | { status: 'cancelled'; order: Order; entry: Entry }
   | { status: 'unknown_order' | 'not_pending' }
 
+type Request = { id: string; idem: Idem | null }
+
+function answerCreate(reply: CreateReply, shard: number, epoch: number): CreateOrder | undefined {
+  switch (reply[0]) {
+    case 'again':
+      return undefined
+    case 'created': {
+      const [, entry_id, record, payments_json] = reply
+      const order = parseOrder(record)
+      const entry = makeEntry({ shard, entry_id, epoch }, { order, payments: parsePayments(payments_json) })
+      return { status: 'created', order, entry }
+    }
+    case 'replayed':
+      return { status: 'replayed', order: parseOrder(reply[2]), entry_id: reply[1] }
+    default:
+      return { status: reply[0] }
+  }
+}
+
 /** Orders: each transition is one step that also journals, for PostgreSQL to have it before anyone is told. */
 export function createOrders(options: {
   redis: Redis
   run: Run
   keys: Keys
   fence: Fence
+  shards: number
   order_ttl_ms: number
 }) {
-  const { redis, run, keys, fence, order_ttl_ms } = options
+  const { redis, run, keys, fence, shards, order_ttl_ms } = options
+
+  /** The answers, undefined where another request of the batch has to be answered first. */
+  async function createBatch(shard: number, requests: Request[]): Promise<Array<CreateOrder | undefined>> {
+    const id_keys = CREATE_KEYS.flatMap((key) => requests.map(({ id }) => keys.id(shard, key, id)))
+    const idem_keys: string[] = []
+    const rest = requests.map(({ id, idem }) => {
+      if (!idem) return `${id}|0|`
+      idem_keys.push(keys.idem(shard, idem.scope, idem.key))
+      return `${id}|${idem_keys.length}|${markOf(idem)}`
+    })
+    const args = { pay_ttl_ms: order_ttl_ms, idem_ttl_ms: IDEM_TTL_MS }
+    const epoch = fence.epoch(shard)
+    const [, ...replies] = await run('create-orders', shard, { args, keys: [...id_keys, ...idem_keys], rest })
+    return replies.map((reply) => answerCreate(reply, shard, epoch))
+  }
+
+  const gathers = Array.from({ length: shards }, (_, shard) =>
+    gather<Request, CreateOrder | undefined>({
+      run: eachForItself((requests) => createBatch(shard, requests)),
+      max_batch: MAX_BATCH,
+      max_in_flight: MAX_IN_FLIGHT,
+      max_waiting: MAX_WAITING,
+      max_wait_ms: MAX_WAIT_MS,
+    }),
+  )
+
   return {
     /** Makes the order of a live hold, once, and applies the payments that came before it. */
     async createOrder(id: string, idem: Idem | null): Promise<CreateOrder> {
-      const shard = shardOfId(id)
-      const epoch = fence.epoch(shard)
-      const reply = await run('create-order', shard, {
-        args: {
-          id,
-          pay_ttl_ms: order_ttl_ms,
-          fingerprint: idem?.fingerprint ?? '',
-          idem_ttl_ms: IDEM_TTL_MS,
-          mark: idem ? markOf(idem) : '',
-        },
-        id,
-        keys: idem ? [keys.idem(shard, idem.scope, idem.key)] : [],
-      })
-      switch (reply[0]) {
-        case 'created': {
-          const order = parseOrder(reply[2])
-          const payments = parsePayments(reply[3])
-          const entry = makeEntry({ shard, entry_id: reply[1], epoch }, { order, payments })
-          return { status: 'created', order, entry }
-        }
-        case 'replayed':
-          return { status: 'replayed', order: parseOrder(reply[2]), entry_id: reply[1] }
-        default:
-          return { status: reply[0] }
+      const gathered = gathers[shardOfId(id)]
+      if (!gathered) return { status: 'not_found' }
+      for (;;) {
+        const answer = await gathered.add({ id, idem })
+        if (answer) return answer
       }
     },
 
@@ -113,7 +150,7 @@ export function createOrders(options: {
 
     /** Brings back an order that Redis has forgotten, with the payments it has seen. No units move. */
     async loadOrder(shard: number, order: Order, payments: Payment[]): Promise<void> {
-      const fields = Object.entries(formatOrder(order)).flat()
+      const fields = ['order', formatOrder(order)]
       const seen = payments.flatMap((payment) => {
         const { status, amount, currency, first_outcome, transaction_id } = payment
         const record = [status, amount ?? '', currency ?? '', first_outcome, ''].join('|')

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis'
 import { firstExpiresAtMs } from './ids.ts'
 import type { Keys, ShardKey } from './keys.ts'
-import { expiresAtMs, type Hold, parseHold, parseOrder } from './records.ts'
+import { expiresAtMs, type Hold, parseHold } from './records.ts'
 import { ask } from './redis.ts'
 import type { Run } from './run.ts'
 
@@ -75,7 +75,7 @@ export function createRebuilding(options: { redis: Redis; run: Run; keys: Keys }
         const pattern = keys.idem(shard, 'orders', '*')
         const [next, found] = await ask('results', redis.scan(cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT))
         const values = found.length === 0 ? [] : await ask('results', redis.mget(...found))
-        const ids = values.map((value) => value && parseOrder(value.split('|').slice(2).join('|')).id)
+        const ids = values.map((value) => value && (value.split('|')[2] ?? null))
         const known = await findKnown(ids.filter((id) => id !== null))
         const unknown = found.filter((_, at) => !known.has(ids[at] ?? ''))
         if (unknown.length > 0) await ask('results', redis.unlink(...unknown))

@@ -120,43 +120,33 @@ export function parseHold(member: string, expires_at_ms: number): Hold {
 
 type Texts = Record<string, string>
 
-export function parseOrder(json: string): Order {
-  const texts = JSON.parse(json) as Texts
+/** Reads the text of an order as lua/include/orders.lua describes it. */
+export function parseOrder(record: string): Order {
+  const texts = record.split('|')
   return {
-    id: texts.id as string,
-    version: Number(texts.version),
-    payment_status: texts.payment_status as Order['payment_status'],
-    order_status: texts.order_status as Order['order_status'],
-    cancel_reason: orNull(texts.cancel_reason) as Order['cancel_reason'],
-    items: parseItems(texts.items as string),
-    amount: Number(texts.amount),
-    currency: texts.currency as string,
-    customer_id: orNull(texts.customer),
-    created_at_ms: Number(texts.created_at_ms),
-    pay_by_ms: Number(texts.pay_by_ms),
-    hold_created_at_ms: Number(texts.hold_created_at_ms),
-    hold_expires_at_ms: Number(texts.hold_expires_at_ms),
-    idem: orNull(texts.idem),
+    id: texts[0] as string,
+    version: Number(texts[1]),
+    payment_status: texts[2] as Order['payment_status'],
+    order_status: texts[3] as Order['order_status'],
+    cancel_reason: orNull(texts[4]) as Order['cancel_reason'],
+    items: parseItems(texts[5] as string),
+    amount: Number(texts[6]),
+    currency: texts[7] as string,
+    created_at_ms: Number(texts[8]),
+    pay_by_ms: Number(texts[9]),
+    hold_created_at_ms: Number(texts[10]),
+    hold_expires_at_ms: Number(texts[11]),
+    idem: orNull(texts[12]),
+    customer_id: orNull(texts.slice(13).join('|')),
   }
 }
 
-/** The fields of an order's hash, for load-order. */
-export function formatOrder(order: Order): Texts {
-  return {
-    version: String(order.version),
-    payment_status: order.payment_status,
-    order_status: order.order_status,
-    cancel_reason: order.cancel_reason ?? '',
-    items: formatItems(order.items),
-    amount: String(order.amount),
-    currency: order.currency,
-    customer: order.customer_id ?? '',
-    created_at_ms: String(order.created_at_ms),
-    pay_by_ms: String(order.pay_by_ms),
-    hold_created_at_ms: String(order.hold_created_at_ms),
-    hold_expires_at_ms: String(order.hold_expires_at_ms),
-    idem: order.idem ?? '',
-  }
+export function formatOrder(order: Order): string {
+  return [
+    ...[order.id, order.version, order.payment_status, order.order_status, order.cancel_reason ?? ''],
+    ...[formatItems(order.items), order.amount, order.currency, order.created_at_ms, order.pay_by_ms],
+    ...[order.hold_created_at_ms, order.hold_expires_at_ms, order.idem ?? '', order.customer_id ?? ''],
+  ].join('|')
 }
 
 export function parsePayments(json: string): Payment[] {

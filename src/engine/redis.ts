@@ -52,7 +52,7 @@ export async function checkRedis(redis: Redis): Promise<void> {
 const field = (info: string, name: string) => info.match(new RegExp(`^${name}:(.*?)\\r?$`, 'm'))?.[1] ?? ''
 
 /** The form of what the scripts keep in Redis. A Redis with another one is rebuilt: raise it with every change of that form. */
-const FORM = 2
+const FORM = 3
 
 /**
  * Which Redis answers, and the form of what this program keeps there. A new run id means that it was started again and may lack

@@ -31,7 +31,33 @@ export type Run = <Name extends ScriptName>(
 ) => Promise<Open<Replies[Name]>>
 
 const ID_KEYS: readonly string[] = ['order', 'released', 'parked_payments'] satisfies IdKey[]
-const GIVEN_KEYS: readonly string[] = ['idem', 'payment', 'idem...', 'order...', 'released...']
+const GIVEN_KEYS: readonly string[] = [
+  'idem',
+  'payment',
+  'idem...',
+  'order...',
+  'released...',
+  'parked_payments...',
+]
+
+const BROKEN = /BROKEN|WRONGTYPE|ERR user_script/
+
+/**
+ * A call that answers a batch, and where one item of it is broken, each of them for itself: a script that finds something
+ * broken has written nothing, so that its neighbours may be asked for again.
+ */
+export function eachForItself<Item, Answer>(call: (items: Item[]) => Promise<Answer[]>) {
+  return async (items: Item[]): Promise<Array<Answer | Error>> => {
+    try {
+      return await call(items)
+    } catch (error) {
+      if (items.length === 1 || !BROKEN.test((error as Error).message)) throw error
+      const answers: Array<Answer | Error> = []
+      for (const item of items) answers.push(...(await call([item]).catch((failed: Error) => [failed])))
+      return answers
+    }
+  }
+}
 
 /**
  * The one way to run a script: with the epoch of its shard, its keys and arguments in the signature's order.
@@ -72,7 +98,7 @@ export function createRun(options: {
       )
     } catch (error) {
       const message = `${name}: ${(error as Error).message}`
-      if (/BROKEN|WRONGTYPE|ERR user_script/.test(message)) on_alarm(message)
+      if (BROKEN.test(message)) on_alarm(message)
       throw new UnavailableError('unavailable', message, { cause: error })
     }
     if (reply[0] === 'fenced') {

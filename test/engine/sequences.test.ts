@@ -267,7 +267,7 @@ t.test('the equation holds and what is final stays final, in whatever sequence t
 })
 
 for (const [what, change] of [
-  ['an order leaves its hold in place', [['\nremove_hold(keys, hold)\n', '']]],
+  ['an order leaves its hold in place', [['remove_hold(own, request.hold)\n', '']]],
   [
     'a hold lives on at its end',
     [['if hold.key == keys.holds and now >= hold.expires_at_ms then', 'if false then']],

@@ -77,7 +77,7 @@ t.test('control: an order that leaves its hold behind has its units taken by the
   await f.load(1, 10)
   await f.hold(9)
   const hold = await f.hold(1)
-  const drops = '\nremove_hold(keys, hold)\n'
+  const drops = 'remove_hold(own, request.hold)\n'
   await f.open({ change: [[drops, '']] }).createOrder(hold.id, null)
   const [, stored] = await f.engine.allHolds(0)
   t.match(stored, { id: hold.id })
@@ -200,7 +200,7 @@ t.test('of an order, a release and two sweeps at the end of a hold, exactly one 
 
 t.test('control: where an order leaves the hold in place, several have it', async (t) => {
   const f = await openFixture(t)
-  const drops = '\nremove_hold(keys, hold)\n'
+  const drops = 'remove_hold(own, request.hold)\n'
   const counts = await ending(f, 30, LONG_MS, [[drops, '']])
   t.ok(
     Object.keys(counts).some((winners) => winners.includes(' + ')),

@@ -13,8 +13,11 @@ const read = (path: string) => readFileSync(new URL(path, LUA_DIR), 'utf8')
 const includes = readdirSync(new URL('include/', LUA_DIR)).map((file) => file.slice(0, -'.lua'.length))
 const words = (text: string | undefined) => (text ?? '').split('|').map((word) => word.trim())
 
-/** Where the requests of place-holds are answered, in the order in which it happens. */
-const REQUEST_CODE = read('include/place.lua') + read('include/refusals.lua')
+/** Where the requests of a batch are answered, in the order in which it happens. */
+const REQUEST_CODE: Partial<Record<ScriptName, string>> = {
+  'place-holds': read('include/place.lua') + read('include/refusals.lua'),
+  'create-orders': read('include/create.lua'),
+}
 
 /** What the comment at the top of a script says. */
 function parseHeader(source: string) {
@@ -83,15 +86,23 @@ for (const name of Object.keys(SIGNATURES) as ScriptName[]) {
     t.ok(source.split('\n').length <= MAX_SCRIPT_LINES + 1, `at most ${MAX_SCRIPT_LINES} lines`)
     t.match(header.code, /^local keys = \{/m, 'its keys have names')
 
-    const is_batch = name === 'place-holds'
-    const all = is_batch ? [...header.statuses, ...header.request_statuses] : header.statuses
-    const code = is_batch ? `${header.code}\n${REQUEST_CODE}` : header.code
+    const request_code = REQUEST_CODE[name]
+    t.equal(
+      header.request_statuses.join() !== '',
+      request_code !== undefined,
+      'a batch says what a request is answered',
+    )
+    const all = request_code ? [...header.statuses, ...header.request_statuses] : header.statuses
+    const code = `${header.code}\n${request_code ?? ''}`
     for (const status of all) {
       t.ok(lua.slice(lua.indexOf('\n]]\n')).includes(`'${status}'`), `${status} is in the code`)
     }
     for (const status of returned(code)) t.ok(all.includes(status), `${status} is in the header`)
-    for (const order of is_batch ? [header.statuses, header.request_statuses] : [all]) {
-      const found = returned(is_batch && order !== header.statuses ? REQUEST_CODE : header.code)
+    for (const [order, text] of [
+      [header.statuses, header.code],
+      [header.request_statuses, request_code ?? ''],
+    ] as const) {
+      const found = returned(text)
       // The last word is the success; what is answered like it may come earlier in the code.
       const ours = found.filter((status) => order.slice(0, -1).includes(status))
       t.same(

@@ -38,8 +38,8 @@ const RULES: Record<string, Change> = {
   ],
   'parked payments are forgotten when their order comes': [
     [
-      'local records, payments = {}, parked_payments(keys.parked_payments)',
-      'local records, payments = {}, {}',
+      'request.order, request.records, request.payments = order, {}, parked_payments(own.parked_payments)',
+      'request.order, request.records, request.payments = order, {}, {}',
     ],
   ],
   'parked payments are applied in another order than they came': [

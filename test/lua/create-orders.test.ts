@@ -274,7 +274,72 @@ t.test('60 requests with one key at once make one order, and every answer is tha
 
 t.test('control: an order that leaves its hold in place sells units of other holds', async (t) => {
   const f = await openFixture(t)
-  const drops = '\nremove_hold(keys, hold)\n'
+  const drops = 'remove_hold(own, request.hold)\n'
   const answers = await ordering(f, null, [[drops, '']])
   t.ok((count(answers).created ?? 0) > 1, `${count(answers).created} orders from one hold`)
+})
+
+t.test('requests that come together are answered each for itself and in their order', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 20)
+  const [first, second, third, fourth] = [await f.hold(1), await f.hold(2), await f.hold(3), await f.hold(4)]
+  const released = await f.hold(1)
+  await f.engine.releaseHold(released.id)
+  await f.engine.createOrder(first.id, idem('old'))
+  const never = `AAAAAAAAAAAAAAAA${first.id.slice(16)}`
+  const answers = await Promise.all([
+    f.engine.createOrder(second.id, null),
+    f.engine.createOrder(never, null),
+    f.engine.createOrder(first.id, idem('old')),
+    f.engine.createOrder(third.id, idem('old', 'another body')),
+    f.engine.createOrder(second.id, idem('another')),
+    f.engine.createOrder(third.id, idem('new')),
+    f.engine.createOrder(released.id, null),
+    f.engine.createOrder(third.id, idem('new')),
+    f.engine.createOrder(fourth.id, idem('new', 'another body')),
+    f.engine.createOrder(fourth.id, null),
+  ])
+  t.same(
+    answers.map(({ status }) => status),
+    [
+      ...[
+        'created',
+        'not_found',
+        'replayed',
+        'key_reused',
+        'already_used',
+        'created',
+        'released',
+        'replayed',
+      ],
+      ...['key_reused', 'created'],
+    ],
+  )
+  const [, , , , , made, , again] = answers
+  t.same('order' in (again ?? {}) && again, { ...again, order: made && 'order' in made ? made.order : null })
+  t.match(await f.stock(), { available: 10, held: 0, pending: 10 })
+  await f.equation('after the batch')
+})
+
+t.test('a hold that can not be read fails none of those that come with it', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  const [broken, ...others] = await Promise.all(Array.from({ length: 5 }, () => f.hold(1)))
+  const holds = f.keys.shard(0, 'holds')
+  const member = (await f.redis.zrange(holds, '0', '-1')).find((it) => it.startsWith(broken?.id ?? '-')) ?? ''
+  const score = await f.redis.zscore(holds, member)
+  await f.redis
+    .multi()
+    .zrem(holds, member)
+    .zadd(holds, score ?? '', `${broken?.id}|nonsense`)
+    .exec()
+  const ends = await Promise.allSettled(
+    [broken, ...others].map((hold) => f.engine.createOrder(hold?.id ?? '', null)),
+  )
+  t.same(
+    ends.map((end) => (end.status === 'fulfilled' ? end.value.status : 'rejected')),
+    ['rejected', 'created', 'created', 'created', 'created'],
+  )
+  t.match(await f.stock(), { available: 5, held: 1, pending: 4 }, 'and nothing was half done')
+  t.match(f.alarms.join(), /no readable record/)
 })
