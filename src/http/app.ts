@@ -22,6 +22,7 @@ import { operationRoutes } from './routes/operations.ts'
 import { orderRoutes } from './routes/orders.ts'
 import { paymentRoutes } from './routes/payments.ts'
 import { productRoutes } from './routes/products.ts'
+import { stockStreamRoutes } from './routes/stock-streams.ts'
 import { stripeRoutes } from './routes/stripe.ts'
 
 const BODY_LIMIT_BYTES = 1024 * 1024
@@ -141,6 +142,7 @@ export async function buildApp(
   await addLimits(app, deps)
   await addDocs(app)
   await app.register(productRoutes, deps)
+  await app.register(stockStreamRoutes, deps)
   await app.register(adminProductRoutes, deps)
   await app.register(async (customers) => {
     await addIdentity(customers, config)
