@@ -9,6 +9,7 @@ import { count } from './words.js'
 
 const HEIGHT_PX = 150
 const SPAN_S = 600
+const MARK_EVERY_S = 120
 const FONT = '500 11px Inter, system-ui, sans-serif'
 
 /** @type {Chart[]} */
@@ -91,7 +92,7 @@ function createChart(UPlot, { title, lines }) {
           },
         },
         axes: [
-          { ...axis, grid: { show: false }, space: 60, size: 28, values: minutesAgo },
+          { ...axis, grid: { show: false }, size: 28, splits: everyOther, values: minutesAgo },
           { ...axis, size: 44, space: 32 },
         ],
         series: [
@@ -130,11 +131,18 @@ function createChart(UPlot, { title, lines }) {
   }
 }
 
+/** A mark every two minutes back from now. @param {any} plot */
+function everyOther(plot) {
+  const { min, max } = plot.scales.x
+  const moments = []
+  for (let moment = max; moment >= min; moment -= MARK_EVERY_S) moments.unshift(moment)
+  return moments
+}
+
 /** @param {any} plot @param {number[]} moments */
 function minutesAgo(plot, moments) {
-  const end_s = plot.scales.x.max
   return moments.map((moment) => {
-    const minutes = Math.round((end_s - moment) / 60)
+    const minutes = Math.round((plot.scales.x.max - moment) / 60)
     return minutes === 0 ? 'now' : `−${minutes} min`
   })
 }

@@ -13,6 +13,6 @@ const settings = await (await fetch('/web/settings.json')).json()
 
 const { choose } = startBuyer(settings)
 startProducts(choose)
-startStream()
 startOperator(settings)
 while (!(await readProducts())) await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
+startStream()

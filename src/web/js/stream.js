@@ -42,5 +42,7 @@ function follow() {
 /** Follows the stock of all products, and of those that come, while somebody looks. */
 export function startStream() {
   onProducts(follow)
+  follow()
+  if (followed === '') tell('live')
   document.addEventListener('visibilitychange', () => (document.hidden ? stop() : follow()))
 }

@@ -26,12 +26,17 @@ function tick() {
   atEnd()
 }
 
-/** One button; while what it does is under way none can be pressed. @param {Action} action */
+let is_busy = false
+
+/** One button; while what it does is under way none does anything. A button that was disabled would lose the focus. @param {Action} action */
 function buttonOf({ label, is_primary, act }) {
   const onclick = async () => {
-    for (const button of at('ticket-buttons').children) button.disabled = true
+    if (is_busy) return
+    is_busy = true
+    at('ticket').setAttribute('aria-busy', 'true')
     await act()
-    for (const button of at('ticket-buttons').children) button.disabled = false
+    at('ticket').removeAttribute('aria-busy')
+    is_busy = false
   }
   return h('button', { type: 'button', className: is_primary ? 'primary small' : 'small', onclick }, label)
 }
