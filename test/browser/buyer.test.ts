@@ -128,10 +128,10 @@ if (browser) {
     await press('Make the order')
     await says(/^Ordered/)
     const [row] = await until('the order', async () => {
-      const rows = await app.sql<{ order_id: string }>("select 'ord_' || id as order_id from orders")
+      const rows = await app.sql<{ order_id: string }>('select id as order_id from orders')
       return rows.length > 0 && rows
     })
-    await app.pay(row?.order_id as string, 'success')
+    await app.paid(row?.order_id as string, 'success')
     await says(/^Paid: 1 unit/)
     t.match(await app.stock(id), { sold: 1 })
   })
