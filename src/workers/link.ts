@@ -1,6 +1,6 @@
 import cluster from 'node:cluster'
-import { UnavailableError } from '../errors.ts'
 import type { DeskSamples } from '../desk/ring.ts'
+import { UnavailableError } from '../errors.ts'
 import { asMetrics, type Orders, type ToPrimary, type ToWorker } from './messages.ts'
 
 /** The primary waits a second for the other workers; so a scrape is answered within the 3 s of every request. */

@@ -105,8 +105,7 @@ export function startWorkers(
     began(port)
   }
 
-  const readMetrics = async () =>
-    sum.read([...serving], asMetrics(await own.getMetricsAsJSON()))
+  const readMetrics = async () => sum.read([...serving], asMetrics(await own.getMetricsAsJSON()))
   const ring = createRing(async () => asMetrics(await (await readMetrics()).getMetricsAsJSON()))
 
   async function sendMetrics(worker: Worker, id: number): Promise<void> {

@@ -3,8 +3,10 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import fastifyStatic from '@fastify/static'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyError } from 'fastify'
 import type { Config } from '../../config.ts'
 import type { Deps } from '../deps.ts'
+import { sendProblem } from '../problem.ts'
 import { isSimulated } from './simulator.ts'
 
 const { resolve } = createRequire(import.meta.url)
@@ -54,6 +56,11 @@ export const pageRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { config 
   app.addHook('onRequest', (_request, reply, done) => {
     reply.headers(HEADERS)
     done()
+  })
+  // What is no file is no route either: a folder, say, or a path that leads out of here.
+  app.setErrorHandler((error: FastifyError, _request, reply) => {
+    if ((error.statusCode ?? 500) >= 500) throw error
+    return sendProblem(reply, 'route_not_found')
   })
   await app.register(fastifyStatic, { root: WEB_DIR, prefix: '/web/', index: false })
   for (const [prefix, root] of Object.entries(VENDORS)) {
