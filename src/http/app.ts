@@ -141,7 +141,7 @@ export async function buildApp(
   })
   app.decorateRequest('customer', null)
   await addLoadShedding(app)
-  // Before the limits: a page is a dozen files.
+  // Before the limits: a page is two dozen files.
   await app.register(pageRoutes, deps)
   documentRefusals(app)
   await addLimits(app, deps)
