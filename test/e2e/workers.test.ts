@@ -54,10 +54,7 @@ t.test('several workers serve one port, and each tells the numbers of all', asyn
 
   // So is the live page, and its desk has the numbers of all.
   for (const { status, body } of await times(6, () => send(origin, { method: 'GET', path: '/api/desk' }))) {
-    t.match(
-      { status, body },
-      { status: 200, body: { data: { workers: 3, refunds_open: 0 } } },
-    )
+    t.match({ status, body }, { status: 200, body: { data: { workers: 3, refunds_open: 0 } } })
   }
   t.match(await send(origin, { method: 'GET', path: '/' }), { status: 200, text: /<title>Holdfast/ })
   const granted = await until(
