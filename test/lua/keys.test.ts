@@ -145,6 +145,7 @@ async function tell(f: Fixture, product: number): Promise<void> {
   if (pending) await f.engine.loadOrder(shard, pending, [])
   await f.hold(one, own)
   await f.engine.readProduct(product)
+  await f.engine.readStock(shard, [product])
   await f.engine.readHolds(product, null, 10)
 }
 
