@@ -53,10 +53,11 @@ async function buy(call: Call, product_id: number, chances: { order: number; pay
 }
 
 /** A sale whose rate rises and falls, with a rush now and then; a few ask for more than there is. */
-async function sell(call: Call, seconds: number): Promise<void> {
+async function sell(call: Call, stopping: AbortSignal): Promise<void> {
   const started_ms = performance.now()
   const buying: Array<Promise<void>> = []
-  for (let passed = 0; passed < seconds; passed = (performance.now() - started_ms) / 1000) {
+  while (!stopping.aborted) {
+    const passed = (performance.now() - started_ms) / 1000
     const rush = passed % 170 > 110 && passed % 170 < 140 ? 7 : 0
     await wait(1000 / (3 + 2 * Math.sin(passed / 45) + rush))
     if (Math.random() < 0.12 + (rush && 0.2))
@@ -107,8 +108,7 @@ async function photograph(origin: string): Promise<void> {
     await page.locator('#ticket-left').filter({ hasText: '0:48' }).waitFor()
     await page.evaluate('document.activeElement.blur(); scrollTo(0, 0)')
     const name = `page-${width}-${colorScheme}`
-    await page.screenshot({ path: join(IMAGES, `${name}.png`), fullPage: width <= 640 })
-    if (width > 640) await page.screenshot({ path: join(IMAGES, `${name}-whole.png`), fullPage: true })
+    await page.screenshot({ path: join(IMAGES, `${name}.png`) })
     say(`docs/images/${name}.png`)
     await page.close()
   }
@@ -127,10 +127,14 @@ try {
   const call = createCaller(origin)
   const poster = await prepare(call)
   say(`selling for ${seconds} s at ${origin}`)
-  await sell(call, seconds)
+  const done = new AbortController()
+  const selling = sell(call, done.signal)
+  await wait(seconds * 1000)
   for (let at = 0; at < 12; at += 1)
     await buy(call, poster, at < 4 ? { order: 1, pay: 1 } : { order: 0, pay: 0 })
   await photograph(origin)
+  done.abort()
+  await selling
 } finally {
   const ended = once(server, 'exit')
   server.kill('SIGTERM')

@@ -93,7 +93,7 @@ function createChart(UPlot, { title, lines }) {
         },
         axes: [
           { ...axis, grid: { show: false }, size: 28, splits: everyOther, values: minutesAgo },
-          { ...axis, size: 44, space: 32 },
+          { ...axis, size: 44, space: 24 },
         ],
         series: [
           {},
