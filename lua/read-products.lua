@@ -11,8 +11,7 @@
 ]]
 -- @include fence
 -- @include clock
--- @include stock
--- @include terms
+-- @include product-fields
 local keys = { epoch = KEYS[1], products = KEYS[2] }
 local epoch, FIRST_PRODUCT = ARGV[1], 2
 
@@ -21,17 +20,6 @@ if fenced(keys.epoch, epoch) then
 end
 local replies = { 'done', clock_ms() }
 for at = FIRST_PRODUCT, #ARGV do
-  local product, reply = ARGV[at], {}
-  if find_stock(keys.products, product) then
-    local fields = { product .. ':name' }
-    for _, term in ipairs(TERMS) do
-      fields[#fields + 1] = product .. ':' .. term
-    end
-    for _, part in ipairs(PARTS) do
-      fields[#fields + 1] = product .. ':' .. part
-    end
-    reply = redis.call('HMGET', keys.products, unpack(fields))
-  end
-  replies[#replies + 1] = reply
+  replies[#replies + 1] = product_fields(keys.products, ARGV[at])
 end
 return replies

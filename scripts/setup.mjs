@@ -6,16 +6,15 @@
   dependencies and a Redis server are needed in any case, with --client no server is, else one where the environment
   names none.
 */
-import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { reason, run } from './command.mjs'
+import { findInstaller } from './installer.mjs'
 import { inTurn } from './turn.mjs'
 
 const NODE_MIN = [20, 19]
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
-const isRoot = process.getuid?.() === 0
 
 /** @param {string} line */
 function say(line) {
@@ -121,10 +120,19 @@ async function installRedis() {
     async () => (await findRedisServer())?.is_recent_enough === true,
     async () => {
       const old = await findRedisServer()
-      const installer = findInstaller(old === undefined)
+      const installer = findInstaller({
+        ...{ apt: 'redis-server', brew: 'redis', apk: 'redis' },
+        // Newer Fedora has Valkey in the place of Redis.
+        dnf: ['redis', 'valkey'],
+      })
       if (!installer)
         fail(`${old ? `${old.path} is Redis ${old.version}` : 'no Redis server found'}: ${remedy}`)
       say(`installing ${installer.package_name} (${installer.name})`)
+      // Only the program is wanted: a service that the package starts by itself is stopped, but not one that was there before.
+      if (!old && installer.name === 'apt-get' && existsSync('/run/systemd/system')) {
+        const command = ['systemctl', 'disable', '--now', 'redis-server']
+        installer.commands.push({ command, is_optional: true })
+      }
       let output = ''
       for (const { command, is_optional } of installer.commands) {
         const result = await runOrStop([...installer.prefix, ...command], {
@@ -138,49 +146,4 @@ async function installRedis() {
       if (!found.is_recent_enough) fail(`${found.path} is Redis ${found.version}: ${remedy}`)
     },
   )
-}
-
-/**
- * The package manager of this system, with what to run. Only the program is wanted, so a service that the package
- * starts by itself is kept from starting, or stopped; but not one that was there before.
- * @param {boolean} isFirst
- */
-function findInstaller(isFirst) {
-  const prefix = isRoot ? [] : ['sudo', '-n', 'env']
-  const canBeRoot = isRoot || spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' }).status === 0
-  if (existsSync('/usr/bin/apt-get') && canBeRoot) {
-    const quiet = [
-      'env',
-      'DEBIAN_FRONTEND=noninteractive',
-      'RUNLEVEL=1',
-      'apt-get',
-      '-o',
-      'DPkg::Lock::Timeout=120',
-    ]
-    const commands = [
-      { command: [...quiet, 'update'], is_optional: true },
-      { command: [...quiet, 'install', '-y', '--no-install-recommends', 'redis-server'], is_optional: false },
-    ]
-    if (isFirst && existsSync('/run/systemd/system')) {
-      commands.push({ command: ['systemctl', 'disable', '--now', 'redis-server'], is_optional: true })
-    }
-    return { name: 'apt-get', package_name: 'redis-server', prefix, commands }
-  }
-  const brew = ['/opt/homebrew/bin/brew', '/usr/local/bin/brew', '/home/linuxbrew/.linuxbrew/bin/brew'].find(
-    existsSync,
-  )
-  if (brew && !isRoot) {
-    const commands = [{ command: [brew, 'install', 'redis'], is_optional: false }]
-    return { name: 'brew', package_name: 'redis', prefix: ['env', 'HOMEBREW_NO_AUTO_UPDATE=1'], commands }
-  }
-  if (existsSync('/usr/bin/dnf') && canBeRoot) {
-    // Newer Fedora has Valkey in the place of Redis.
-    const command = ['sh', '-c', 'dnf install -y redis || dnf install -y valkey']
-    return { name: 'dnf', package_name: 'redis', prefix, commands: [{ command, is_optional: false }] }
-  }
-  if (existsSync('/sbin/apk') && canBeRoot) {
-    const commands = [{ command: ['apk', 'add', 'redis'], is_optional: false }]
-    return { name: 'apk', package_name: 'redis', prefix, commands }
-  }
-  return undefined
 }

@@ -5,6 +5,7 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
+import { installBrowser } from '../scripts/browser.mjs'
 import { watchParent } from '../src/embedded/parent.ts'
 import { identify, isRunning, type ProcessId } from '../src/embedded/process.ts'
 import { openServers, stopLeftovers } from '../src/embedded/servers.ts'
@@ -63,6 +64,7 @@ async function main(): Promise<number> {
   process.stdout.on('error', stop('the end of its output'))
   const stopWatching = process.env.npm_lifecycle_event ? watchParent(stop('the end of npm')) : undefined
   await removeOldFolders()
+  if (needsBrowser(process.argv.slice(2))) await installBrowser(say)
   const folder = await mkdtemp(join(tmpdir(), FOLDER_PREFIX))
   try {
     const data_dir = join(folder, 'data')
@@ -77,6 +79,8 @@ async function main(): Promise<number> {
     stopWatching?.()
   }
 }
+
+const needsBrowser = (files: string[]) => files.length === 0 || files.some((file) => /\bbrowser\b/.test(file))
 
 async function runTap(folder: string, servers: { redis_url: string; database_url: string }): Promise<number> {
   const output_path = join(folder, 'results.tap')

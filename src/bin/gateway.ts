@@ -4,6 +4,7 @@ import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { Webhook } from 'standardwebhooks'
 import { StartError } from '../errors.ts'
 import { type Notice, SCENARIOS, type Scenario } from '../gateway/notices.ts'
+import { sign } from '../gateway/sign.ts'
 import { runCommand, say } from './lifecycle.ts'
 
 const HELP = `npm run gateway -- <scenario>... [options]
@@ -45,7 +46,6 @@ const OPTIONS = {
 
 const POLL_MS = 500
 const REQUEST_TIMEOUT_MS = 10_000
-const HOUR_MS = 3_600_000
 
 function readArguments(argv: string[]) {
   try {
@@ -83,22 +83,6 @@ async function call(
       `${url} does not answer (${(cause as Error)?.message || message}): start Holdfast or set --url`,
     )
   }
-}
-
-/** The headers of a signed webhook, and its body, spoilt where the notice says so. */
-function sign(
-  notice: Notice,
-  text: string,
-  secret: string,
-): { headers: Record<string, string>; body: string } {
-  const headers: Record<string, string> = { 'content-type': 'application/json' }
-  if (secret === '') return { headers, body: text }
-  const at = new Date(notice.flaw === 'timestamp' ? Date.now() - HOUR_MS : Date.now())
-  const used = notice.flaw === 'secret' ? `whsec_${randomBytes(32).toString('base64')}` : secret
-  headers['webhook-id'] = notice.idempotency_key
-  headers['webhook-timestamp'] = String(Math.floor(at.getTime() / 1000))
-  headers['webhook-signature'] = new Webhook(used).sign(notice.idempotency_key, at, text)
-  return { headers, body: notice.flaw === 'body' ? text.replace('}', ' }') : text }
 }
 
 async function awaitTimeout(

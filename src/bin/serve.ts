@@ -64,6 +64,7 @@ export function announce(config: Config, port: number): void {
     )
   }
   say(`ready at ${at}`)
+  say(`  the live page      ${at}/`)
   say(`  the first product  ${at}/api/products/1`)
   say(`  the API to try     ${at}/docs`)
   say(`  readiness          ${at}/readyz`)

@@ -16,7 +16,7 @@ runCommand({ is_service: true, link: primary }, async (life) => {
   const service = await openOn(servers, config, life, max_connections)
   const { registry } = createMetrics(service)
   primary.onMetricsWanted(() => registry.getMetricsAsJSON())
-  const metrics = { registry, read: () => primary.readMetricsOfAll() }
+  const metrics = { registry, read: () => primary.readMetricsOfAll(), readSamples: primary.readSamples }
   primary.tellListening(await serve({ config, service, life, port, sweeps, metrics }))
   return undefined
 })

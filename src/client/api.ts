@@ -591,7 +591,7 @@ export interface paths {
         };
         /**
          * Follow the stock of a product as server-sent events
-         * @description Event `stock`, data as of /stock: one at once, then one within 250 ms of a change.
+         * @description Event `stock`, data as of /stock: one at once, then one within 250 ms of a change, four a second at most. Who reads too slowly misses events, never the latest.
          */
         get: {
             parameters: {
@@ -601,6 +601,55 @@ export interface paths {
                     /** @description Product id */
                     id: number;
                 };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Events, until the reader goes */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/event-stream": string;
+                    };
+                };
+                400: components["responses"]["Problem"];
+                404: components["responses"]["Problem"];
+                429: components["responses"]["Problem"];
+                503: components["responses"]["Problem"];
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/stock/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow the stock of several products over one connection
+         * @description Event `stock`, as for one product, with `product_id` and, while all is held, `next_chance_at`: when units may come back.
+         */
+        get: {
+            parameters: {
+                query: {
+                    /**
+                     * @description Product ids, at most 100, with commas between them
+                     * @example 1,2,3
+                     */
+                    product_ids: string;
+                };
+                header?: never;
+                path?: never;
                 cookie?: never;
             };
             requestBody?: never;
@@ -2097,6 +2146,151 @@ export interface paths {
         };
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/desk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The numbers of the live page: now, and the last ten minutes
+         * @description For people; programs read /metrics.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: {
+                                /**
+                                 * @description When the numbers were taken; null while they can not be
+                                 * @example 2026-01-31T12:00:00.000Z
+                                 */
+                                taken_at: string | null;
+                                /** @description Payments that are due for refund */
+                                refunds_open: number | null;
+                                /** @description Entries that PostgreSQL may not have yet */
+                                journal_entries: number | null;
+                                /** @description Age of the oldest of them */
+                                journal_age_seconds: number | null;
+                                fence: {
+                                    /** @description Shard */
+                                    shard: number;
+                                    is_open: boolean;
+                                }[];
+                                /** @description Processes that serve the API, where there are several */
+                                workers: number | null;
+                                /** @description The last ten minutes, oldest first */
+                                series: {
+                                    at: string[];
+                                    /** @description Holds granted a second; null where nothing is known */
+                                    holds_granted: (number | null)[];
+                                    /** @description Holds refused a second; null where nothing is known */
+                                    holds_refused: (number | null)[];
+                                    /** @description Orders created a second; null where nothing is known */
+                                    orders_created: (number | null)[];
+                                    /** @description Holds and orders expired a second; null where nothing is known */
+                                    units_expired: (number | null)[];
+                                    /** @description Half of the requests for holds were answered within; null where nothing is known */
+                                    p50_ms: (number | null)[];
+                                    /** @description 99 of 100 requests for holds were answered within; null where nothing is known */
+                                    p99_ms: (number | null)[];
+                                };
+                            };
+                        };
+                    };
+                };
+                400: components["responses"]["Problem"];
+                401: components["responses"]["Problem"];
+                429: components["responses"]["Problem"];
+                503: components["responses"]["Problem"];
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/simulator/payments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Play a payment gateway, in development only
+         * @description Signs webhooks and sends them to /api/payments/webhook, one after the other. There is no such route with `NODE_ENV=production`, nor on an address that others can reach.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /** @description As the hold named it */
+                        order_id: string;
+                        /**
+                         * @description What the gateway sends
+                         * @enum {string}
+                         */
+                        scenario: "success" | "failure" | "duplicate" | "out-of-order";
+                    };
+                };
+            };
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: {
+                                /** @description What was sent */
+                                label: string;
+                                /** @description With which the webhook was answered */
+                                status: number;
+                                /** @description Its body */
+                                answer: unknown;
+                            }[];
+                        };
+                    };
+                };
+                400: components["responses"]["Problem"];
+                413: components["responses"]["Problem"];
+                415: components["responses"]["Problem"];
+                429: components["responses"]["Problem"];
+                503: components["responses"]["Problem"];
+            };
+        };
         delete?: never;
         options?: never;
         head?: never;

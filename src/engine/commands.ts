@@ -51,6 +51,7 @@ export type Replies = {
   'load-order': ['fenced' | 'known' | 'loaded']
   'load-parked': ['fenced' | 'loaded']
   'read-products': ['fenced'] | ['done', now_ms: number, ...Array<Array<string | null>>]
+  'read-stock': ['fenced'] | ['done', now_ms: number, ...Array<Array<string | null>>]
 }
 
 export type PlaceReply =
@@ -264,6 +265,11 @@ export const SIGNATURES = {
   'read-products': {
     keys: ['epoch', 'products'],
     args: ['epoch', 'product...'],
+    statuses: ['fenced', 'done'],
+  },
+  'read-stock': {
+    keys: ['epoch', 'products', 'holds', 'deadlines'],
+    args: ['epoch', 'default_ttl_ms', 'product...'],
     statuses: ['fenced', 'done'],
   },
 } as const satisfies {

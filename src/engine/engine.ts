@@ -45,7 +45,7 @@ export function createEngine(options: EngineOptions) {
   let longest_hold_ttl_ms = hold_ttl_ms
 
   const shardOfProduct = (product_id: number) => shard_by_product.get(product_id) ?? product_id % shards
-  const products = createProducts({ run, keys, fence, shards, shardOfProduct })
+  const products = createProducts({ run, keys, fence, shards, shardOfProduct, hold_ttl_ms })
   return {
     shards,
     hold_ttl_ms,

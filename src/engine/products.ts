@@ -34,6 +34,8 @@ export type Terms = {
 export type Stock = { total: number; available: number; held: number; pending: number; sold: number }
 export type ProductState = 'available' | 'all_held' | 'sold_out' | 'not_started' | 'ended' | 'paused'
 export type Product = { id: number; terms: Terms; stock: Stock; state: ProductState }
+/** `next_chance_at_ms` is when units may come back to a product that is all held, rounded up to a second; else null. */
+export type FollowedProduct = Product & { next_chance_at_ms: number | null }
 
 export type AdjustStock =
   | { status: 'adjusted'; entry: Entry }
@@ -88,8 +90,9 @@ export function createProducts(options: {
   fence: Fence
   shards: number
   shardOfProduct: (product_id: number) => number
+  hold_ttl_ms: number
 }) {
-  const { run, keys, fence, shards, shardOfProduct } = options
+  const { run, keys, fence, shards, shardOfProduct, hold_ttl_ms } = options
 
   async function readBatch(shard: number, product_ids: number[]): Promise<Array<Product | undefined>> {
     const unique = [...new Set(product_ids)]
@@ -114,6 +117,21 @@ export function createProducts(options: {
     readProduct(product_id: number): Promise<Product | undefined> {
       const gathered = gathers[shardOfProduct(product_id)]
       return gathered ? gathered.add(product_id) : Promise.resolve(undefined)
+    },
+
+    /** Products of one shard, in one step, for those who follow them. Those that the shard does not know are left out. */
+    async readStock(shard: number, product_ids: number[]): Promise<FollowedProduct[]> {
+      const call = { args: { default_ttl_ms: hold_ttl_ms }, rest: product_ids }
+      const [, now_ms, ...found] = await run('read-stock', shard, call)
+      return product_ids.flatMap((id, at) => {
+        const [next_chance_ms, ...fields] = found[at] ?? []
+        const product = parseProduct(id, fields, now_ms)
+        if (!product) return []
+        const is_waited_for = product.state === 'all_held' && next_chance_ms
+        // What ends at no known moment would otherwise change with every look.
+        const next_chance_at_ms = is_waited_for ? Math.ceil(Number(next_chance_ms) / 1000) * 1000 : null
+        return { ...product, next_chance_at_ms }
+      })
     },
 
     /**

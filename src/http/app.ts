@@ -17,11 +17,15 @@ import { addLoadShedding } from './overload.ts'
 import { sendProblem } from './problem.ts'
 import { documentRefusals } from './refusals.ts'
 import { adminProductRoutes } from './routes/admin-products.ts'
+import { deskRoutes } from './routes/desk.ts'
 import { holdRoutes } from './routes/holds.ts'
 import { operationRoutes } from './routes/operations.ts'
 import { orderRoutes } from './routes/orders.ts'
+import { pageRoutes } from './routes/page.ts'
 import { paymentRoutes } from './routes/payments.ts'
 import { productRoutes } from './routes/products.ts'
+import { isSimulated, simulatorRoutes } from './routes/simulator.ts'
+import { stockStreamRoutes } from './routes/stock-streams.ts'
 import { stripeRoutes } from './routes/stripe.ts'
 
 const BODY_LIMIT_BYTES = 1024 * 1024
@@ -137,10 +141,13 @@ export async function buildApp(
   })
   app.decorateRequest('customer', null)
   await addLoadShedding(app)
+  // Before the limits: a page is two dozen files.
+  await app.register(pageRoutes, deps)
   documentRefusals(app)
   await addLimits(app, deps)
   await addDocs(app)
   await app.register(productRoutes, deps)
+  await app.register(stockStreamRoutes, deps)
   await app.register(adminProductRoutes, deps)
   await app.register(async (customers) => {
     await addIdentity(customers, config)
@@ -150,6 +157,7 @@ export async function buildApp(
   await app.register(paymentRoutes, deps)
   await app.register(stripeRoutes, deps)
   await app.register(operationRoutes, { ...deps, isDraining, metrics })
-  app.get('/', { schema: { hide: true } }, (_request, reply) => reply.redirect('/docs'))
+  await app.register(deskRoutes, { ...deps, metrics })
+  if (isSimulated(config)) await app.register(simulatorRoutes, deps)
   return app
 }

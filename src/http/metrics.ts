@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { countRefundsOpen } from '../db/payments.ts'
+import type { DeskSamples } from '../desk/ring.ts'
 import type { Deps } from './deps.ts'
 import { REPLAYED_HEADER } from './idempotency.ts'
 
@@ -9,6 +10,8 @@ export type Metrics = {
   registry: Registry
   /** What `/metrics` answers. */
   read(): Promise<string>
+  /** Samples of the last ten minutes, where another process takes them. */
+  readSamples?: () => Promise<DeskSamples>
 }
 
 /** Where several processes answer on one port, the latest of their event loops is the one that buyers wait for. */

@@ -1,6 +1,6 @@
 import type { PaymentRow } from '../db/payments.ts'
 import { holdId, orderId } from '../engine/ids.ts'
-import type { Product } from '../engine/products.ts'
+import type { FollowedProduct, Product } from '../engine/products.ts'
 import type { Hold, Item, Order } from '../engine/records.ts'
 
 /** The resources as the outside sees them: prefixed ids, ISO times. */
@@ -66,6 +66,12 @@ export function presentOrder(order: Order) {
 }
 
 export const presentStock = ({ stock, state }: Product) => ({ ...stock, state })
+
+/** One of several products that are followed at once. */
+export function presentFollowed(product: FollowedProduct) {
+  const next_chance_at = isoOrNull(product.next_chance_at_ms)
+  return { product_id: product.id, ...presentStock(product), next_chance_at }
+}
 
 /** @param default_ttl_ms how long holds live on products that do not say */
 export function presentProduct(product: Product, default_ttl_ms: number) {

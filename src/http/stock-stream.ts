@@ -1,90 +1,178 @@
 import type { ServerResponse } from 'node:http'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Engine } from '../engine/engine.ts'
-import type { Product } from '../engine/products.ts'
-import { presentStock } from './present.ts'
+import type { FollowedProduct } from '../engine/products.ts'
+import { presentFollowed, presentStock } from './present.ts'
 
-/** A change shows within 250 ms, and no product sends more than some four events a second. */
-const TICK_MS = 220
+/** How often Redis is asked: so soon shows a change that comes after a quiet moment. */
+const TICK_MS = 125
+/** After an event a product rests for one tick: at most four events a second, and every change shows within 250 ms. */
+const TICKS_BETWEEN = 2
 /** Proxies cut connections that stay silent for half a minute. */
 const HEARTBEAT_MS = 15_000
-/** A listener that reads so slowly that this much waits for it is dropped. */
-const MAX_UNSENT_BYTES = 64 * 1024
+/** A listener to whom nothing could be sent for so long is dropped. */
+const MAX_BEHIND_MS = 10_000
+/** Each costs some 20 KB of memory, and some 10 µs with every event. */
+const MAX_LISTENERS = 10_000
+/** Each costs Redis some 5 µs a tick. */
+const MAX_PRODUCTS = 1_000
+/** Between so many writes the process turns to the requests of buyers: they wait half a millisecond at most. */
+const WRITES_A_TURN = 50
 
+/** What a stream needs of a response. */
+export type Listener = Pick<
+  ServerResponse,
+  'writeHead' | 'write' | 'end' | 'destroy' | 'destroyed' | 'writableLength' | 'on'
+>
+export type Format = (product: FollowedProduct) => string
 export type StockStream = ReturnType<typeof createStockStream>
 
+type Follower = { format: Format; product_ids: number[]; behind_since_ms?: number | undefined }
+type Followed = { told_at_tick: number; last: Map<Listener, string> }
+
+const event = (data: object) => `event: stock\ndata: ${JSON.stringify(data)}\n\n`
+/** How those are told who follow one product, and how those who follow several. */
+export const FORMATS = {
+  one: (product) => event(presentStock(product)),
+  many: (product) => event(presentFollowed(product)),
+} satisfies Record<string, Format>
+
+/** The products as they are now, by one read of each shard in which some of them live. Those that can not be read are left out. */
+export async function readFollowed(engine: Engine, product_ids: number[]): Promise<FollowedProduct[]> {
+  const by_shard = new Map<number, number[]>()
+  for (const id of product_ids) {
+    const shard = engine.shardOfProduct(id)
+    const ids = by_shard.get(shard)
+    if (ids) ids.push(id)
+    else by_shard.set(shard, [id])
+  }
+  const reads = [...by_shard].map(([shard, ids]) => engine.readStock(shard, ids).catch(() => []))
+  return (await Promise.all(reads)).flat()
+}
+
 /**
- * Tells listeners of stock: each product that somebody listens to is read once a tick, however many listen, and all of
- * a shard with one call.
+ * Tells listeners of stock. Every product that somebody follows is read once a tick, all of a shard with one call, however many
+ * follow it. Only the latest state counts: a listener who is slow misses events rather than having them wait for him.
  */
-export function createStockStream(engine: Engine) {
-  /** What each listener was told last: two that came at different moments may not have seen the same. */
-  const listeners_by_product = new Map<number, Map<ServerResponse, string>>()
+export function createStockStream(
+  engine: Engine,
+  limits: {
+    max_listeners?: number
+    max_products?: number
+    max_behind_ms?: number
+    heartbeat_ms?: number
+  } = {},
+) {
+  const { max_listeners = MAX_LISTENERS, max_products = MAX_PRODUCTS } = limits
+  const { max_behind_ms = MAX_BEHIND_MS, heartbeat_ms = HEARTBEAT_MS } = limits
+  const followers = new Map<Listener, Follower>()
+  const followed = new Map<number, Followed>()
   let timer: NodeJS.Timeout | undefined
-  let beat_at_ms = Date.now() + HEARTBEAT_MS
+  let is_running = false
+  let ticks = 0
+  let writes = 0
+  let beat_at_ms = 0
 
-  const format = (product: Product) => `event: stock\ndata: ${JSON.stringify(presentStock(product))}\n\n`
-
-  function send(listener: ServerResponse, text: string): void {
-    if (listener.writableLength > MAX_UNSENT_BYTES) listener.destroy()
-    else listener.write(text)
+  /** Whether it went out: a listener that has not taken what came before gets nothing more, and after a while is dropped. */
+  function send(listener: Listener, follower: Follower, text: string): boolean {
+    if (listener.destroyed) return false
+    if (listener.writableLength === 0) {
+      follower.behind_since_ms = undefined
+      listener.write(text)
+      return true
+    }
+    const now_ms = performance.now()
+    follower.behind_since_ms ??= now_ms
+    if (now_ms - follower.behind_since_ms >= max_behind_ms) listener.destroy()
+    return false
   }
 
-  async function tell(product_id: number, listeners: Map<ServerResponse, string>): Promise<void> {
-    const product = await engine.readProduct(product_id).catch(() => undefined)
-    if (!product) return
-    const text = format(product)
-    for (const [listener, last] of listeners) {
-      if (last === text) continue
-      listeners.set(listener, text)
-      send(listener, text)
+  async function breathe(): Promise<void> {
+    writes += 1
+    if (writes % WRITES_A_TURN === 0) await nextTurn()
+  }
+
+  async function tell(product: FollowedProduct): Promise<void> {
+    const one = followed.get(product.id)
+    if (!one) return
+    const texts = new Map<Format, string>()
+    for (const [listener, last] of one.last) {
+      const follower = followers.get(listener)
+      if (!follower) continue
+      const text = texts.get(follower.format) ?? follower.format(product)
+      texts.set(follower.format, text)
+      if (text === last) continue
+      if (send(listener, follower, text)) one.last.set(listener, text)
+      one.told_at_tick = ticks
+      await breathe()
+    }
+  }
+
+  async function beat(): Promise<void> {
+    beat_at_ms = performance.now() + heartbeat_ms
+    for (const [listener, follower] of followers) {
+      send(listener, follower, ': still here\n\n')
+      await breathe()
     }
   }
 
   async function tick(): Promise<void> {
-    const now_ms = Date.now()
-    if (now_ms >= beat_at_ms) {
-      beat_at_ms = now_ms + HEARTBEAT_MS
-      for (const listeners of listeners_by_product.values()) {
-        for (const listener of listeners.keys()) send(listener, ': still here\n\n')
-      }
+    const started_ms = performance.now()
+    ticks += 1
+    const due = [...followed].flatMap(([id, one]) => (ticks - one.told_at_tick >= TICKS_BETWEEN ? [id] : []))
+    for (const product of await readFollowed(engine, due)) await tell(product)
+    if (performance.now() >= beat_at_ms) await beat()
+    is_running = followers.size > 0
+    if (is_running) timer = setTimeout(tick, Math.ceil(TICK_MS - (performance.now() - started_ms)))
+  }
+
+  function leave(listener: Listener): void {
+    for (const id of followers.get(listener)?.product_ids ?? []) {
+      const one = followed.get(id)
+      one?.last.delete(listener)
+      if (one?.last.size === 0) followed.delete(id)
     }
-    await Promise.all([...listeners_by_product].map(([product_id, listeners]) => tell(product_id, listeners)))
-    schedule()
-  }
-
-  function schedule(): void {
-    timer = listeners_by_product.size > 0 ? setTimeout(tick, TICK_MS) : undefined
-  }
-
-  function leave(product_id: number, listener: ServerResponse): void {
-    const listeners = listeners_by_product.get(product_id)
-    listeners?.delete(listener)
-    if (listeners?.size === 0) listeners_by_product.delete(product_id)
+    followers.delete(listener)
   }
 
   return {
-    /** Sends the product as it is now, then every change, until the listener goes. */
-    listen(product: Product, listener: ServerResponse): void {
+    /** Whether another listener to these products finds a place. */
+    hasRoom(product_ids: number[]): boolean {
+      const added = product_ids.filter((id) => !followed.has(id)).length
+      return followers.size < max_listeners && followed.size + added <= max_products
+    },
+
+    /** Sends the products as they are now, then every change, until the listener goes. */
+    listen(listener: Listener, products: FollowedProduct[], format: Format): void {
       listener.writeHead(200, {
         'content-type': 'text/event-stream; charset=utf-8',
         'cache-control': 'no-store',
         'x-accel-buffering': 'no',
         connection: 'keep-alive',
       })
-      const text = format(product)
-      listener.write(text)
-      const listeners = listeners_by_product.get(product.id) ?? new Map<ServerResponse, string>()
-      listeners_by_product.set(product.id, listeners.set(listener, text))
-      listener.on('close', () => leave(product.id, listener))
-      if (timer === undefined) schedule()
+      followers.set(listener, { format, product_ids: products.map(({ id }) => id) })
+      listener.on('close', () => leave(listener))
+      let first = ''
+      for (const product of products) {
+        const text = format(product)
+        const one: Followed = followed.get(product.id) ?? { told_at_tick: 0, last: new Map() }
+        one.last.set(listener, text)
+        followed.set(product.id, one)
+        first += text
+      }
+      listener.write(first)
+      if (is_running) return
+      is_running = true
+      beat_at_ms = performance.now() + heartbeat_ms
+      timer = setTimeout(tick, TICK_MS)
     },
+
     /** Ends all streams. */
     close(): void {
       clearTimeout(timer)
-      for (const listeners of listeners_by_product.values()) {
-        for (const listener of listeners.keys()) listener.end()
-      }
-      listeners_by_product.clear()
+      for (const listener of followers.keys()) listener.end()
+      followers.clear()
+      followed.clear()
     },
   }
 }

@@ -1,14 +1,15 @@
 import cluster from 'node:cluster'
+import type { DeskSamples } from '../desk/ring.ts'
 import { UnavailableError } from '../errors.ts'
-import type { Metric, Orders, ToPrimary, ToWorker } from './messages.ts'
+import { asMetrics, type Orders, type ToPrimary, type ToWorker } from './messages.ts'
 
 /** The primary waits a second for the other workers; so a scrape is answered within the 3 s of every request. */
-const METRICS_WAIT_MS = 2_000
+const ANSWER_WAIT_MS = 2_000
 
 /** The worker's end of the channel between it and the primary. */
 export function linkToPrimary() {
   const sending = new Set<Promise<void>>()
-  const answers = new Map<number, (text: string) => void>()
+  const answers = new Map<number, (answer: unknown) => void>()
   let last_id = 0
   let readMetrics: (() => Promise<unknown>) | undefined
   let obey: (orders: Orders) => void = () => {}
@@ -26,13 +27,30 @@ export function linkToPrimary() {
 
   async function sendMetrics(id: number): Promise<void> {
     const metrics = await readMetrics?.().catch(() => undefined)
-    if (metrics) send({ kind: 'metrics', id, metrics: metrics as Metric[] })
+    if (metrics) send({ kind: 'metrics', id, metrics: asMetrics(metrics) })
+  }
+
+  async function ask(kind: 'metrics_of_all_wanted' | 'samples_wanted'): Promise<unknown> {
+    last_id += 1
+    const id = last_id
+    let timer: NodeJS.Timeout | undefined
+    try {
+      return await new Promise((resolve, reject) => {
+        answers.set(id, resolve)
+        const late = () => reject(new UnavailableError('unavailable', 'the primary does not answer'))
+        timer = setTimeout(late, ANSWER_WAIT_MS)
+        send({ kind, id })
+      })
+    } finally {
+      clearTimeout(timer)
+      answers.delete(id)
+    }
   }
 
   process.on('message', (message: ToWorker) => {
     if (message.kind === 'orders') obey(message)
     else if (message.kind === 'metrics_wanted') void sendMetrics(message.id)
-    else answers.get(message.id)?.(message.text)
+    else answers.get(message.id)?.(message.answer)
   })
 
   return {
@@ -68,23 +86,9 @@ export function linkToPrimary() {
     },
 
     /** The metrics of all workers together. Rejects with UnavailableError when the primary does not answer. */
-    async readMetricsOfAll(): Promise<string> {
-      last_id += 1
-      const id = last_id
-      let timer: NodeJS.Timeout | undefined
-      try {
-        return await new Promise<string>((resolve, reject) => {
-          answers.set(id, resolve)
-          timer = setTimeout(
-            () => reject(new UnavailableError('unavailable', 'the primary does not answer')),
-            METRICS_WAIT_MS,
-          )
-          send({ kind: 'metrics_of_all_wanted', id })
-        })
-      } finally {
-        clearTimeout(timer)
-        answers.delete(id)
-      }
-    },
+    readMetricsOfAll: () => ask('metrics_of_all_wanted') as Promise<string>,
+
+    /** The samples that the primary takes of them. Rejects likewise. */
+    readSamples: () => ask('samples_wanted') as Promise<DeskSamples>,
   }
 }

@@ -1,3 +1,5 @@
+import type { DeskSamples } from '../desk/ring.ts'
+
 /* What the primary and its workers say to each other. */
 
 /** A metric as prom-client's `getMetricsAsJSON` gives it; its own types have a number for the word that `type` is. */
@@ -8,6 +10,9 @@ export type Metric = {
   aggregator: string
   values: Array<{ value: number; labels: Record<string, string | number>; metricName?: string }>
 }
+
+/** What prom-client's `getMetricsAsJSON` answers, under the types that it has in truth. */
+export const asMetrics = (metrics: unknown) => metrics as Metric[]
 
 /** What a worker needs to know that its environment does not say. */
 export type Orders = {
@@ -22,7 +27,8 @@ export type Orders = {
 export type ToWorker =
   | ({ kind: 'orders' } & Orders)
   | { kind: 'metrics_wanted'; id: number }
-  | { kind: 'metrics_of_all'; id: number; text: string }
+  | { kind: 'metrics_of_all'; id: number; answer: string }
+  | { kind: 'samples'; id: number; answer: DeskSamples }
 
 export type ToPrimary =
   | { kind: 'orders_wanted' }
@@ -30,3 +36,4 @@ export type ToPrimary =
   | { kind: 'complaint'; line: string }
   | { kind: 'metrics'; id: number; metrics: Metric[] }
   | { kind: 'metrics_of_all_wanted'; id: number }
+  | { kind: 'samples_wanted'; id: number }

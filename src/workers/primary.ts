@@ -3,8 +3,9 @@ import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { Counter, Gauge, Registry } from 'prom-client'
 import { MAX_CONNECTIONS } from '../db/client.ts'
+import { createRing } from '../desk/ring.ts'
 import { StartError } from '../errors.ts'
-import type { Metric, Orders, ToPrimary, ToWorker } from './messages.ts'
+import { asMetrics, type Orders, type ToPrimary, type ToWorker } from './messages.ts'
 import { createSum } from './sum.ts'
 
 /** One sweeps on while the other is started again; more would only ask Redis the same once more. */
@@ -100,12 +101,19 @@ export function startWorkers(
     serving.add(worker)
     if (serving.size < count || is_started) return
     is_started = true
+    ring.start()
     began(port)
   }
 
+  const readMetrics = async () => sum.read([...serving], asMetrics(await own.getMetricsAsJSON()))
+  const ring = createRing(async () => asMetrics(await (await readMetrics()).getMetricsAsJSON()))
+
   async function sendMetrics(worker: Worker, id: number): Promise<void> {
-    const metrics = (await own.getMetricsAsJSON()) as unknown as Metric[]
-    tell(worker, { kind: 'metrics_of_all', id, text: await sum.read([...serving], metrics) })
+    tell(worker, { kind: 'metrics_of_all', id, answer: await (await readMetrics()).metrics() })
+  }
+
+  async function sendSamples(worker: Worker, id: number): Promise<void> {
+    tell(worker, { kind: 'samples', id, answer: await ring.read() })
   }
 
   /** Runs one worker from its start to its end; returns how it ended. */
@@ -121,6 +129,7 @@ export function startWorkers(
       else if (message.kind === 'listening') isListening(worker, message.port, asked)
       else if (message.kind === 'metrics') sum.answered(message.id, message.metrics)
       else if (message.kind === 'metrics_of_all_wanted') void sendMetrics(worker, message.id)
+      else if (message.kind === 'samples_wanted') void sendSamples(worker, message.id)
       else {
         complaint = message.line
         if (stopping.aborted) say(`worker ${worker.process.pid}: ${complaint}`)
@@ -172,6 +181,7 @@ export function startWorkers(
       }, STOP_LIMIT_MS)
       await kept
       clearTimeout(limit)
+      await ring.stop()
     },
   }
 }

@@ -1,6 +1,6 @@
 import type { Worker } from 'node:cluster'
 import { isDeepStrictEqual } from 'node:util'
-import { AggregatorRegistry } from 'prom-client'
+import { AggregatorRegistry, type Registry } from 'prom-client'
 import type { Metric, ToWorker } from './messages.ts'
 
 /** A worker that is stuck for longer counts with what it said last. */
@@ -50,12 +50,12 @@ export function createSum(tell: Tell) {
       for (const asked of waiting.values()) if (asked.worker === worker) asked.answer(undefined)
     },
 
-    /** The metrics of these workers and `own`, those of this process, as text. */
-    async read(workers: Worker[], own: Metric[]): Promise<string> {
+    /** The metrics of these workers and `own`, those of this process. */
+    async read(workers: Worker[], own: Metric[]): Promise<Registry> {
       const answered = await Promise.all(workers.map(ask))
       const fresh = new Set(workers.filter((_, at) => answered[at]))
       const living = [...last].map(([worker, metrics]) => (fresh.has(worker) ? metrics : countersOf(metrics)))
-      return AggregatorRegistry.aggregate([...living, ended, own]).metrics()
+      return AggregatorRegistry.aggregate([...living, ended, own])
     },
   }
 }

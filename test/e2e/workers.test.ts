@@ -52,6 +52,23 @@ t.test('several workers serve one port, and each tells the numbers of all', asyn
     t.same(Object.fromEntries(names.map((name) => [name, metrics.get(name)])), expected)
   }
 
+  // So is the live page, and its desk has the numbers of all.
+  for (const { status, body } of await times(6, () => send(origin, { method: 'GET', path: '/api/desk' }))) {
+    t.match({ status, body }, { status: 200, body: { data: { workers: 3, refunds_open: 0 } } })
+  }
+  t.match(await send(origin, { method: 'GET', path: '/' }), { status: 200, text: /<title>Holdfast/ })
+  const granted = await until(
+    'the samples that the primary takes',
+    async () => {
+      const { body } = await send(origin, { method: 'GET', path: '/api/desk' })
+      const { series } = (body as { data: { series: { holds_granted: number[] } } }).data
+      const rates = series.holds_granted.reduce((sum, rate) => sum + rate, 0)
+      return rates > 0 && rates * 5
+    },
+    20_000,
+  )
+  t.ok(granted > 20 && granted < 41, `the holds of all workers are in the series, not a third: ${granted}`)
+
   const connections = []
   for (let at = 0; at < 6; at += 1) {
     const connection = await openConnection(t, origin)

@@ -8,11 +8,12 @@ import { times, until } from '../fixtures/until.ts'
 
 const app = await build(t)
 
-/** Follows the stock of a product. `events` grows as they come. */
-async function follow(t: Test, origin: string, product_id: number) {
+/** Follows the stock of a product, or what another path streams. `events` grows as they come. */
+async function follow(t: Test, origin: string, what: number | string) {
+  const path = typeof what === 'number' ? `/api/products/${what}/stock/stream` : what
   const events: StockBody[] = []
   const stream = await new Promise<IncomingMessage>((resolve, reject) => {
-    get(`${origin}/api/products/${product_id}/stock/stream`, { agent: false }, resolve).on('error', reject)
+    get(`${origin}${path}`, { agent: false }, resolve).on('error', reject)
   })
   const ended = { is: false }
   stream.setEncoding('utf8')
@@ -109,4 +110,40 @@ t.test('streams end when the service closes', async (t) => {
   await closing.app.close()
   await until('the end', () => ended.is)
   t.ok(ended.is)
+})
+
+t.test(
+  'several products are followed over one connection, with the time until units may come back',
+  async (t) => {
+    const [one, other] = [await app.product(1), await app.product(5)]
+    const { events } = await follow(t, app.origin, `/api/stock/stream?product_ids=${one},${other}`)
+    await until('the first events', () => events.length === 2)
+    t.match(events, [
+      { product_id: one, available: 1, state: 'available', next_chance_at: null },
+      { product_id: other, available: 5 },
+    ])
+    const { expires_at } = await app.hold(one)
+    await until('the third event', () => events.length === 3)
+    t.match(events[2], { product_id: one, held: 1, state: 'all_held' })
+    const { next_chance_at } = events[2] as unknown as { next_chance_at: string }
+    const after_ms = Date.parse(next_chance_at) - Date.parse(expires_at)
+    t.ok(after_ms >= 0 && after_ms < 1_000, 'the end of the hold, rounded up to a second')
+  },
+)
+
+t.test('a stream of products that are not there, or of no products, is refused', async (t) => {
+  const id = await app.product(1)
+  const get = (query: string) => app.call('GET', `/api/stock/stream${query}`)
+  t.match(await get(`?product_ids=${id},${id + 1_000}`), { status: 404, body: { code: 'product_not_found' } })
+  const many = Array.from({ length: 101 }, (_, at) => at + 1).join(',')
+  for (const query of [
+    '',
+    '?product_ids=',
+    '?product_ids=0',
+    '?product_ids=1,',
+    '?product_ids=a',
+    `?product_ids=${many}`,
+  ]) {
+    t.match(await get(query), { status: 400, body: { code: 'validation_failed' } }, query.slice(0, 30))
+  }
 })

@@ -144,7 +144,9 @@ async function tell(f: Fixture, product: number): Promise<void> {
   await f.redis.del(f.keys.id(shard, 'order', unpaid))
   if (pending) await f.engine.loadOrder(shard, pending, [])
   await f.hold(one, own)
-  await f.engine.readProduct(product)
+  const read = await f.engine.readProduct(product)
+  await f.hold([[product, read?.stock.available ?? 0]], { customer_id: 'bob' })
+  await f.engine.readStock(shard, [product])
   await f.engine.readHolds(product, null, 10)
 }
 

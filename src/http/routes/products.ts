@@ -8,9 +8,8 @@ import { sendInvalid } from '../errors.ts'
 import { presentProduct, presentStock } from '../present.ts'
 import { sendProblem } from '../problem.ts'
 import { createSendUnknown } from '../product-terms.ts'
-import { Data, Page, PageQuery, replies, TextReply } from '../schemas/common.ts'
+import { Data, Page, PageQuery, replies } from '../schemas/common.ts'
 import { Product, ProductParams, StockWithState } from '../schemas/products.ts'
-import { createStockStream } from '../stock-stream.ts'
 
 /**
  * Serializes what requests share once: those that gather into one read get the same product. The text is made by the schema
@@ -26,11 +25,8 @@ function shareText(present: (product: ProductRead) => object) {
 }
 
 export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine, lookup, db }) => {
-  const stream = createStockStream(engine)
   const sendProduct = shareText((product) => presentProduct(product, engine.hold_ttl_ms))
   const sendStock = shareText(presentStock)
-  app.addHook('preClose', async () => stream.close())
-
   const sendUnknown = createSendUnknown(lookup)
 
   app.get(
@@ -92,32 +88,6 @@ export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engi
       const product = await engine.readProduct(request.params.id)
       if (!product) return sendUnknown(reply, request.params.id)
       sendStock(reply, product)
-    },
-  )
-
-  app.get(
-    '/api/products/:id/stock/stream',
-    {
-      // A HEAD request would listen for ever to what it can not be told.
-      exposeHeadRoute: false,
-      schema: {
-        tags: ['Products'],
-        summary: 'Follow the stock of a product as server-sent events',
-        description: 'Event `stock`, data as of /stock: one at once, then one within 250 ms of a change.',
-        params: ProductParams,
-        response: replies(
-          { 200: TextReply('text/event-stream', 'Events, until the reader goes') },
-          [400, 404],
-        ),
-      },
-    },
-    async (request, reply) => {
-      const product = await engine.readProduct(request.params.id)
-      if (!product) return sendUnknown(reply, request.params.id)
-      reply.hijack()
-      reply.raw.setHeader('x-request-id', request.id)
-      stream.listen(product, reply.raw)
-      return reply
     },
   )
 }

@@ -5,6 +5,18 @@ export const ProductParams = Type.Object({
   id: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER, description: 'Product id' }),
 })
 
+const MAX_FOLLOWED = 100
+export const FollowQuery = Type.Object(
+  {
+    product_ids: Type.String({
+      pattern: `^[1-9][0-9]{0,14}(,[1-9][0-9]{0,14}){0,${MAX_FOLLOWED - 1}}$`,
+      description: `Product ids, at most ${MAX_FOLLOWED}, with commas between them`,
+      examples: ['1,2,3'],
+    }),
+  },
+  { additionalProperties: false },
+)
+
 const MAX_TTL_SECONDS = 86_400
 const Moment = (description: string) =>
   Type.String({
