@@ -1,4 +1,4 @@
-import { holdId, orderId, shardOfId } from '../engine/ids.ts'
+import { orderId, shardOfId } from '../engine/ids.ts'
 import type { Item, Order } from '../engine/records.ts'
 import type { Sql } from './client.ts'
 
@@ -14,39 +14,41 @@ const ORDER_COLUMNS = `o.id, o.version, o.payment_status, o.order_status, o.canc
 
 const toOrder = (row: OrderRow): Order => ({ ...row, id: row.id.slice('ord_'.length) })
 
+/** Values that need no quotes, as PostgreSQL reads an array of them: pg would quote each one. */
+const plain = (values: Array<string | number | null>) => `{${values.map((value) => value ?? 'NULL').join()}}`
+
 /** Writes orders as they stand after their latest transition; older versions change nothing. One statement a table. */
 export async function upsertOrders(sql: Sql, orders: Order[]): Promise<void> {
   if (orders.length === 0) return
   await sql.query({
     name: 'upsert-orders',
-    text: `insert into orders as known (id, hold_id, shard, version, payment_status, order_status, cancel_reason, amount,
-        currency, customer_id, created_at, pay_by, hold_created_at, hold_expires_at, idem)
-      select id, hold_id, shard, version, payment_status, order_status, cancel_reason, amount, currency, customer_id,
-        to_timestamp(created_at_ms / 1000.0), to_timestamp(pay_by_ms / 1000.0),
-        to_timestamp(hold_created_at_ms / 1000.0), to_timestamp(hold_expires_at_ms / 1000.0), idem
-      from unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::text[], $6::text[], $7::text[], $8::bigint[],
-        $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::text[])
-        as new (id, hold_id, shard, version, payment_status, order_status, cancel_reason, amount, currency, customer_id,
+    text: `insert into orders as known (id, shard, version, payment_status, order_status, cancel_reason, amount, currency, customer_id,
+        created_at, pay_by, hold_created_at, hold_expires_at, idem)
+      select id, shard, version, payment_status, order_status, cancel_reason, amount, currency, customer_id,
+        to_timestamp(created_at_ms / 1000), to_timestamp(pay_by_ms / 1000),
+        to_timestamp(hold_created_at_ms / 1000), to_timestamp(hold_expires_at_ms / 1000), idem
+      from unnest($1::text[], $2::int[], $3::int[], $4::text[], $5::text[], $6::text[], $7::bigint[],
+        $8::text[], $9::text[], $10::float8[], $11::float8[], $12::float8[], $13::float8[], $14::text[])
+        as new (id, shard, version, payment_status, order_status, cancel_reason, amount, currency, customer_id,
           created_at_ms, pay_by_ms, hold_created_at_ms, hold_expires_at_ms, idem)
       order by id
       on conflict (id) do update set version = excluded.version, payment_status = excluded.payment_status,
         order_status = excluded.order_status, cancel_reason = excluded.cancel_reason
       where known.version < excluded.version`,
     values: [
-      orders.map(({ id }) => orderId(id)),
-      orders.map(({ id }) => holdId(id)),
-      orders.map(({ id }) => shardOfId(id)),
-      orders.map(({ version }) => version),
-      orders.map(({ payment_status }) => payment_status),
-      orders.map(({ order_status }) => order_status),
-      orders.map(({ cancel_reason }) => cancel_reason),
-      orders.map(({ amount }) => amount),
-      orders.map(({ currency }) => currency),
+      plain(orders.map(({ id }) => orderId(id))),
+      plain(orders.map(({ id }) => shardOfId(id))),
+      plain(orders.map(({ version }) => version)),
+      plain(orders.map(({ payment_status }) => payment_status)),
+      plain(orders.map(({ order_status }) => order_status)),
+      plain(orders.map(({ cancel_reason }) => cancel_reason)),
+      plain(orders.map(({ amount }) => amount)),
+      plain(orders.map(({ currency }) => currency)),
       orders.map(({ customer_id }) => customer_id),
-      orders.map(({ created_at_ms }) => created_at_ms),
-      orders.map(({ pay_by_ms }) => pay_by_ms),
-      orders.map(({ hold_created_at_ms }) => hold_created_at_ms),
-      orders.map(({ hold_expires_at_ms }) => hold_expires_at_ms),
+      plain(orders.map(({ created_at_ms }) => created_at_ms)),
+      plain(orders.map(({ pay_by_ms }) => pay_by_ms)),
+      plain(orders.map(({ hold_created_at_ms }) => hold_created_at_ms)),
+      plain(orders.map(({ hold_expires_at_ms }) => hold_expires_at_ms)),
       orders.map(({ idem }) => idem),
     ],
   })
@@ -56,16 +58,16 @@ export async function upsertOrders(sql: Sql, orders: Order[]): Promise<void> {
   await sql.query({
     name: 'insert-order-items',
     text: `insert into order_items (order_id, product_id, qty, unit_amount, created_at)
-      select order_id, product_id, qty, unit_amount, to_timestamp(created_at_ms / 1000.0)
-      from unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
+      select order_id, product_id, qty, unit_amount, to_timestamp(created_at_ms / 1000)
+      from unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::float8[])
         as new (order_id, product_id, qty, unit_amount, created_at_ms)
       on conflict do nothing`,
     values: [
-      items.map(({ order_id }) => order_id),
-      items.map(({ product_id }) => product_id),
-      items.map(({ qty }) => qty),
-      items.map(({ unit_amount }) => unit_amount),
-      items.map(({ created_at_ms }) => created_at_ms),
+      plain(items.map(({ order_id }) => order_id)),
+      plain(items.map(({ product_id }) => product_id)),
+      plain(items.map(({ qty }) => qty)),
+      plain(items.map(({ unit_amount }) => unit_amount)),
+      plain(items.map(({ created_at_ms }) => created_at_ms)),
     ],
   })
 }

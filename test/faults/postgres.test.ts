@@ -63,7 +63,7 @@ t.test(
         await sale.sells(5)
         await sale.stop()
         t.equal((await client.order(hold, key))?.order_id, hold.order_id, 'the retry gets its order')
-        const orders = await database.query('select id from orders where hold_id = $1', [hold.hold_id])
+        const orders = await database.query('select id from orders where id = $1', [hold.order_id])
         t.equal(orders.length, 1, 'and it is the only one')
         await until('the journal is finished', async () => (await app.journal()) === 0)
         await checkSale(t, app, ledger, `after it ${what}`)

@@ -44,7 +44,7 @@ t.test('what one service commits after another has rebuilt the shard counts on b
   slow.flow()
   const reply = await late
   await isReady(other)
-  const orders = await app.sql('select 1 from orders where hold_id = $1', [hold.hold_id])
+  const orders = await app.sql('select 1 from orders where id = $1', [hold.order_id])
   t.equal(orders.length, reply.status === 201 ? 1 : 0, `it was answered ${reply.status}`)
   await checkSale(t, app, ledger)
 })

@@ -125,7 +125,10 @@ t.test('twenty requests at once under one key have one effect, and one answer', 
   t.same(new Set(orders.map(({ status }) => status)), new Set([201]))
   t.equal(new Set(orders.map(({ text }) => text)).size, 1)
   t.match(await app.stock(id), { available: 49, held: 0, pending: 1 })
-  t.equal((await app.sql('select 1 from orders where hold_id = $1', [hold_id])).length, 1)
+  t.equal(
+    (await app.sql('select 1 from orders where id = $1', [`ord_${hold_id.slice('hld_'.length)}`])).length,
+    1,
+  )
 })
 
 t.test('control: twenty requests at once without a key have twenty effects', async (t) => {

@@ -57,7 +57,10 @@ t.test('of 50 orders from one hold that come at once, one is created', async (t)
     const { hold_id } = await app.hold(id, 2)
     const replies = await times(50, (at) => of(at).call('POST', '/api/orders', { hold_id }))
     t.same(statuses(replies), { 201: 1, 409: 49 })
-    t.equal((await app.sql('select 1 from orders where hold_id = $1', [hold_id])).length, 1)
+    t.equal(
+      (await app.sql('select 1 from orders where id = $1', [`ord_${hold_id.slice('hld_'.length)}`])).length,
+      1,
+    )
   }
   t.match(await app.stock(id), { available: 4, held: 0, pending: 6 })
   await app.agree(t, 'after the rush')

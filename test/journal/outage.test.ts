@@ -83,7 +83,7 @@ for (const [words, fail] of [
       return reply.status !== 503 && reply
     })
     t.match(again, { status: 201, body: { data: { hold_id: first.hold_id, qty: 2 } } })
-    t.equal((await app.sql('select 1 from orders where hold_id = $1', [first.hold_id])).length, 1)
+    t.equal((await app.sql('select 1 from orders where id = $1', [first.order_id])).length, 1)
   })
 }
 
@@ -144,8 +144,7 @@ t.test('what was left undone is done by a sweeper once PostgreSQL is back, witho
   way.pass()
   await app.agree(t, 'a while later')
   t.equal(
-    (await app.sql('select 1 from orders where hold_id = any($1)', [holds.map((hold) => hold.hold_id)]))
-      .length,
+    (await app.sql('select 1 from orders where id = any($1)', [holds.map((hold) => hold.order_id)])).length,
     5,
   )
   t.match(await app.paid(paid.order_id, 'success'), { outcome: 'applied' })
@@ -155,7 +154,7 @@ t.test('a commit whose answer was lost is found by the retry, and is not made tw
   const { app, way, id, order } = await open(t)
   const hold = await app.hold(id)
   const key = newKey()
-  const row = () => app.sql('select 1 from orders where hold_id = $1', [hold.hold_id])
+  const row = () => app.sql('select 1 from orders where id = $1', [hold.order_id])
   way.slow(400)
   const lost = order(hold, key)
   await until('the commit', async () => (await row()).length === 1)

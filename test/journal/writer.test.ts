@@ -26,11 +26,11 @@ async function pay(hold: { hold_id: string }, status: 'success' | 'failed', key 
 }
 
 type Row = { version: number; payment_status: string; order_status: string; cancel_reason: string | null }
-const row = async (hold: { hold_id: string }) =>
+const row = async (hold: { order_id: string }) =>
   (
     await app.sql<Row>(
-      'select version, payment_status, order_status, cancel_reason from orders where hold_id = $1',
-      [hold.hold_id],
+      'select version, payment_status, order_status, cancel_reason from orders where id = $1',
+      [hold.order_id],
     )
   )[0]
 const committed = async (id: number) =>
@@ -47,7 +47,7 @@ t.test('an entry whose process died is finished by a sweeper', async (t) => {
   const id = await swept.product(10)
   const hold = await swept.hold(id, 2)
   await create(hold, swept)
-  const inPostgres = () => swept.sql('select 1 from orders where hold_id = $1', [hold.hold_id])
+  const inPostgres = () => swept.sql('select 1 from orders where id = $1', [hold.order_id])
   t.same(await inPostgres(), [])
   await until('the commit', async () => (await inPostgres()).length === 1)
   await swept.agree(t, 'afterwards')

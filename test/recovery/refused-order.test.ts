@@ -25,7 +25,7 @@ t.test(
     const keyed = { headers: { 'idempotency-key': newKey() } }
     const ask = () => app.call('POST', '/api/orders', { hold_id: holds[2].hold_id }, keyed)
     t.match(await ask(), { status: 409, body: { code: 'insufficient_stock' } })
-    t.same(await app.sql('select 1 from orders where hold_id = $1', [holds[2].hold_id]), [])
+    t.same(await app.sql('select 1 from orders where id = $1', [holds[2].order_id]), [])
     t.ok(
       app.log.some((line) => line.includes('refused')),
       'the log rings the alarm',
