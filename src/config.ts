@@ -40,6 +40,7 @@ const Env = Type.Object({
   RATE_LIMIT_PER_MINUTE: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 })),
   CUSTOMER_JWT_SECRET: Type.Optional(Type.String()),
   CUSTOMER_JWKS_URL: Type.Optional(Type.String({ pattern: '^https?://' })),
+  OTEL_EXPORTER_OTLP_ENDPOINT: Type.Optional(Type.String({ pattern: '^https?://' })),
 })
 
 export type Config = Omit<
@@ -62,10 +63,11 @@ const NUMBERS = Object.entries(Env.properties).flatMap(([name, { type }]) =>
   type === 'integer' ? [name] : [],
 )
 
-const SCHEMES: Record<string, string> = {
+const SCHEMES = {
   REDIS_URL: 'redis:// or rediss://',
   DATABASE_URL: 'postgres:// or postgresql://',
   CUSTOMER_JWKS_URL: 'http:// or https://',
+  OTEL_EXPORTER_OTLP_ENDPOINT: 'http:// or https://',
 }
 
 /** Reads `env/PORT must be integer` from what env-schema throws. */
@@ -77,7 +79,7 @@ function explain(error: unknown): string {
     anyOf?: Array<{ const: string }>
   }
   if (anyOf) return `${name} must be one of ${anyOf.map((choice) => choice.const).join(', ')}`
-  if (first.params?.pattern) return `${name} must begin with ${SCHEMES[name]}`
+  if (first.params?.pattern) return `${name} must begin with ${SCHEMES[name as keyof typeof SCHEMES]}`
   return `${name} ${first.message}`
 }
 
@@ -150,7 +152,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
   } catch (error) {
     throw new StartError(explain(error))
   }
-  for (const name of ['REDIS_URL', 'DATABASE_URL', 'CUSTOMER_JWKS_URL'] as const) {
+  for (const name of Object.keys(SCHEMES) as Array<keyof typeof SCHEMES>) {
     if (read[name] !== undefined && !URL.canParse(read[name])) throw new StartError(`${name} is not a URL`)
   }
   checkIdentity(read)

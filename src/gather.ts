@@ -25,6 +25,8 @@ export function gather<Item, Answer>(options: {
   max_full_in_flight?: number
   max_waiting: number
   max_wait_ms?: number
+  /** Hears of the size of each call. */
+  on_batch?: ((items: number) => void) | undefined
 }): Gather<Item, Answer> {
   type Waiting = {
     item: Item
@@ -41,6 +43,7 @@ export function gather<Item, Answer>(options: {
 
   async function send(batch: Waiting[]): Promise<void> {
     in_flight += 1
+    options.on_batch?.(batch.length)
     try {
       const answers = await options.run(batch.map(({ item }) => item))
       for (let at = 0; at < batch.length; at += 1) {

@@ -1,16 +1,32 @@
-import type { FastifyInstance } from 'fastify'
+import type { Logger } from 'pino'
 import type { Config } from './config.ts'
 import { checkDb, type Db, openDb } from './db/client.ts'
 import { createEngine, type Engine } from './engine/engine.ts'
+import { orderId } from './engine/ids.ts'
+import type { Entry } from './engine/records.ts'
 import { checkRedis, connectRedis } from './engine/redis.ts'
 import { StartError } from './errors.ts'
 import { createWriter, type Writer } from './journal/writer.ts'
+import { createMeters, type Meters } from './metrics/meters.ts'
 import { createLookup, type Lookup } from './recovery/load.ts'
 import { createRecovery, type Recovery } from './recovery/recovery.ts'
 import { createPublisher, type Publisher } from './recovery/terms.ts'
 
 /** What a log needs to offer here. */
-export type Say = Pick<FastifyInstance['log'], 'info' | 'warn' | 'error'>
+export type Say = Pick<Logger, 'info' | 'warn' | 'error'>
+
+/** As many orders as an operator reads in one line; all are in the list of payments. */
+const MAX_ORDERS_TOLD = 10
+
+/** Says in one line a batch which orders have money that has to go back. */
+function tellRefunds(entries: Entry[], log: Say): void {
+  const due = entries.flatMap(({ payments }) => payments).filter(({ outcome }) => outcome === 'refund_due')
+  if (due.length === 0) return
+  const refunds = due
+    .slice(0, MAX_ORDERS_TOLD)
+    .map(({ order_id, reason }) => ({ order_id: orderId(order_id), reason }))
+  log.warn({ refunds }, `${due.length} ${due.length === 1 ? 'payment is' : 'payments are'} due for refund`)
+}
 
 export type Service = {
   engine: Engine
@@ -19,6 +35,8 @@ export type Service = {
   lookup: Lookup
   publisher: Publisher
   recovery: Recovery
+  /** What it counts of its own work. */
+  meters: Meters
   /** Writes what is still to be written and closes all connections. */
   close(): Promise<void>
 }
@@ -42,21 +60,40 @@ export async function openService(options: {
   const { config, redis_url, database_url, log, max_connections, patience_ms } = options
   const redis = connectRedis(redis_url, patience_ms)
   await checkRedis(redis)
-  const db = openDb(database_url, { max_connections, patience_ms })
+  const meters = createMeters()
+  const db = openDb(database_url, { max_connections, patience_ms, on_sql: meters.ranSql })
   const engine = createEngine({
     redis,
     shards: config.STOCK_SHARDS,
     hold_ttl_ms: config.HOLD_TTL_SECONDS * 1000,
     order_ttl_ms: config.ORDER_TTL_SECONDS * 1000,
     ...(options.prefix === undefined ? {} : { prefix: options.prefix }),
+    observer: meters,
     on_close: (shard, reason) => {
-      log.error(`shard ${shard}: closed, because ${reason}`)
+      log.error({ shard }, `shard ${shard}: closed, because ${reason}`)
       void recovery.reopen(shard, reason)
     },
-    on_alarm: (message) => log.error(message),
+    on_alarm: (message) => {
+      meters.foundBroken()
+      log.error(message)
+    },
   })
-  const writer = createWriter({ db, engine, on_alarm: (message) => log.error(message) })
-  const recovery = createRecovery({ engine, db, writer, say: (message) => log.info(message) })
+  const writer = createWriter({
+    db,
+    engine,
+    on_alarm: (message) => log.error(message),
+    on_commit(entries) {
+      meters.committed(entries)
+      tellRefunds(entries, log)
+    },
+  })
+  const recovery = createRecovery({
+    engine,
+    db,
+    writer,
+    say: (message) => log.info(message),
+    on_rebuilt: meters.rebuilt,
+  })
 
   async function close(): Promise<void> {
     await recovery.close()
@@ -75,5 +112,14 @@ export async function openService(options: {
       : new StartError(`can not open the stock: ${(error as Error).message}`)
   }
   const of = { db, engine }
-  return { engine, db, writer, lookup: createLookup(of), publisher: createPublisher(of), recovery, close }
+  return {
+    engine,
+    db,
+    writer,
+    meters,
+    lookup: createLookup(of),
+    publisher: createPublisher(of),
+    recovery,
+    close,
+  }
 }

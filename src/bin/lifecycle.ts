@@ -1,5 +1,6 @@
 import { watchParent } from '../embedded/parent.ts'
 import { StartError } from '../errors.ts'
+import { hideSecrets, secretsOf } from '../log.ts'
 
 /** Everything has ended by then; the promise is 10 s from the signal to the end of the process. */
 const STOP_LIMIT_MS = 9_500
@@ -23,7 +24,12 @@ export type Link = {
 /** Prints a line about what the command does. */
 export const say = (line: string) => process.stdout.write(`holdfast: ${line}\n`)
 
+/** What went wrong, in a line that anybody may read. */
 function explain(error: unknown): string {
+  return hideSecrets(explainWhole(error), secretsOf(process.env))
+}
+
+function explainWhole(error: unknown): string {
   if (error instanceof StartError) return error.message
   return `unexpected error: ${(error as Error)?.stack?.split('\n').slice(0, 2).join(' ') ?? error}`
 }

@@ -1,7 +1,8 @@
-import { pino } from 'pino'
+import type { Logger } from 'pino'
 import type { Config } from '../config.ts'
 import { migrateDb } from '../db/migrate.ts'
 import { openServers, type Servers } from '../embedded/servers.ts'
+import { createLog } from '../log.ts'
 import { openService, type Service } from '../service.ts'
 import { type Life, say } from './lifecycle.ts'
 
@@ -27,8 +28,8 @@ export async function openOn(
   config: Config,
   life: Life,
   max_connections?: number,
-): Promise<Service & { log: pino.Logger }> {
-  const log = pino({ level: config.LOG_LEVEL })
+): Promise<Service & { log: Logger }> {
+  const log = createLog(config.LOG_LEVEL)
   const service = await openService({
     config,
     redis_url: servers.redis_url,

@@ -48,7 +48,10 @@ export async function serve(options: {
     throw new StartError(`can not listen on ${config.HOST}:${port} (${message}): set HOST and PORT`)
   }
   const address = app.server.address()
-  return typeof address === 'object' && address ? address.port : port
+  const listening = typeof address === 'object' && address ? address.port : port
+  log.info({ host: config.HOST, port: listening, shards: service.engine.shards, sweeps }, 'started')
+  life.stopping.addEventListener('abort', () => log.info('stopping'), { once: true })
+  return listening
 }
 
 /** Says that the service is ready, where to look, and what is open for lack of settings. */

@@ -6,9 +6,12 @@ import { openMigrated, openOn } from './open.ts'
 runCommand({ is_service: true }, async (life) => {
   const config = readConfig(process.env)
   const servers = await openMigrated(config, life)
-  const { log, ...service } = await openOn(servers, config, life)
+  const service = await openOn(servers, config, life)
+  const { log, engine } = service
   const sweeper = startSweeper({ ...service, say: (message) => log.warn(message) })
   life.onStop(() => sweeper.stop())
-  say(`sweeping ${service.engine.shards} ${service.engine.shards === 1 ? 'shard' : 'shards'}`)
+  log.info({ shards: engine.shards }, 'started')
+  life.stopping.addEventListener('abort', () => log.info('stopping'), { once: true })
+  say(`sweeping ${engine.shards} ${engine.shards === 1 ? 'shard' : 'shards'}`)
   return undefined
 })

@@ -37,7 +37,13 @@ export function openDb(
   {
     max_connections = MAX_CONNECTIONS,
     patience_ms = PATIENCE_MS,
-  }: { max_connections?: number | undefined; patience_ms?: number | undefined } = {},
+    on_sql,
+  }: {
+    max_connections?: number | undefined
+    patience_ms?: number | undefined
+    /** Hears how long each call took, failed ones too. */
+    on_sql?: (what: 'query' | 'transaction', seconds: number) => void
+  } = {},
 ) {
   const pool = new pg.Pool({
     connectionString: database_url,
@@ -80,12 +86,15 @@ export function openDb(
 
   async function bounded<Result>(work: (sql: Sql) => Promise<Result>, transaction: boolean): Promise<Result> {
     for (let tries = 1; ; tries += 1) {
+      const asked_ms = performance.now()
       try {
         return await attempt(work, transaction)
       } catch (error) {
         if (tries < MAX_TRIES && RETRY_CODES.includes((error as { code?: string }).code ?? '')) continue
         if (isOwnFault(error)) throw error
         throw new UnavailableError('unavailable', `PostgreSQL: ${(error as Error).message}`, { cause: error })
+      } finally {
+        on_sql?.(transaction ? 'transaction' : 'query', (performance.now() - asked_ms) / 1000)
       }
     }
   }

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis'
+import type { Observer } from '../metrics/observer.ts'
 import { createFence, type Fence, type OnClose } from './fence.ts'
 import { createHoldList } from './hold-list.ts'
 import { createHolds } from './holds.ts'
@@ -26,6 +27,7 @@ export type EngineOptions = {
   on_close?: OnClose
   /** Hears of broken invariants. */
   on_alarm?: (message: string) => void
+  observer?: Observer
 }
 
 export type Engine = ReturnType<typeof createEngine>
@@ -36,16 +38,16 @@ export type Engine = ReturnType<typeof createEngine>
  * what was asked; all other refusals are answers.
  */
 export function createEngine(options: EngineOptions) {
-  const { redis, shards, hold_ttl_ms, order_ttl_ms } = options
+  const { redis, shards, hold_ttl_ms, order_ttl_ms, observer } = options
   const prefix = options.prefix ?? 'hf'
   const keys = createKeys(prefix)
   const fence: Fence = createFence(options.on_close ?? (() => {}))
-  const run = createRun({ redis, keys, fence, on_alarm: options.on_alarm ?? (() => {}) })
+  const run = createRun({ redis, keys, fence, on_alarm: options.on_alarm ?? (() => {}), observer })
   const shard_by_product = new Map<number, number>()
   let longest_hold_ttl_ms = hold_ttl_ms
 
   const shardOfProduct = (product_id: number) => shard_by_product.get(product_id) ?? product_id % shards
-  const products = createProducts({ run, keys, fence, shards, shardOfProduct, hold_ttl_ms })
+  const products = createProducts({ run, keys, fence, shards, shardOfProduct, hold_ttl_ms, observer })
   return {
     shards,
     hold_ttl_ms,
@@ -55,9 +57,9 @@ export function createEngine(options: EngineOptions) {
     redis,
     fence,
     shardOfProduct,
-    ...createHolds({ run, keys, fence, shards, shardOfProduct, hold_ttl_ms }),
+    ...createHolds({ run, keys, fence, shards, shardOfProduct, hold_ttl_ms, observer }),
     ...createHoldList({ run, shards, shardOfProduct }),
-    ...createOrders({ redis, run, keys, fence, shards, order_ttl_ms }),
+    ...createOrders({ redis, run, keys, fence, shards, order_ttl_ms, observer }),
     ...createPayments({ redis, run, keys, fence, longestHoldTtlMs: () => longest_hold_ttl_ms }),
     ...products,
     ...createRebuilding({ redis, run, keys }),
@@ -78,6 +80,18 @@ export function createEngine(options: EngineOptions) {
           fence.close(shard, 'Redis has another epoch or none', 'state')
         }
       }
+    },
+
+    /** For how long the next dead hold or unpaid order has been waiting for a sweep, in ms; 0 where nothing is due. */
+    async overdueMs(shard: number): Promise<number> {
+      const ends = await Promise.all(
+        (['holds', 'deadlines'] as const).map((name) =>
+          ask(name, redis.zrange(keys.shard(shard, name), '0', '0', 'WITHSCORES')),
+        ),
+      )
+      const [seconds = 0, micros = 0] = (await ask('clock', redis.time())).map(Number)
+      const now_ms = seconds * 1000 + Math.floor(micros / 1000)
+      return Math.max(0, ...ends.flatMap(([, score]) => (score === undefined ? [] : now_ms - Number(score))))
     },
 
     /** Gives back the units of dead holds, a bounded number of them, and names paid holds that are due to become orders. */

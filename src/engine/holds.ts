@@ -1,5 +1,6 @@
 import { UnavailableError } from '../errors.ts'
 import { gather } from '../gather.ts'
+import type { Observer } from '../metrics/observer.ts'
 import type { PlaceReply } from './commands.ts'
 import type { Fence } from './fence.ts'
 import { randomPart, shardOfId, shardText } from './ids.ts'
@@ -108,8 +109,9 @@ export function createHolds(options: {
   shards: number
   shardOfProduct: (product_id: number) => number
   hold_ttl_ms: number
+  observer?: Observer | undefined
 }) {
-  const { run, keys, fence, shards, shardOfProduct, hold_ttl_ms } = options
+  const { run, keys, fence, shards, shardOfProduct, hold_ttl_ms, observer } = options
 
   async function placeBatch(shard: number, requests: HoldRequest[]): Promise<PlaceReply[]> {
     const idem_keys: string[] = []
@@ -145,6 +147,7 @@ export function createHolds(options: {
 
   const gathers = Array.from({ length: shards }, (_, shard) =>
     gather<HoldRequest, PlaceReply>({
+      on_batch: observer && ((requests) => observer.gathered('holds', requests)),
       run: eachForItself((requests) => placeBatch(shard, requests)),
       max_batch: MAX_BATCH,
       max_in_flight: MAX_IN_FLIGHT,

@@ -53,6 +53,14 @@ export function createJournal(options: { redis: Redis; run: Run; keys: Keys; fen
 
     buriedLength: (shard: number): Promise<number> => ask('journal', redis.xlen(keys.shard(shard, 'dead'))),
 
+    /** How old the oldest entry is by the Redis clock, in ms; 0 where there is none. */
+    async ageMs(shard: number): Promise<number> {
+      const [oldest] = await ask('journal', redis.xrange(key(shard), '-', '+', 'COUNT', 1))
+      if (!oldest) return 0
+      const [seconds = 0] = (await ask('journal', redis.time())).map(Number)
+      return Math.max(0, seconds * 1000 - Number.parseInt(oldest[0], 10))
+    },
+
     length: (shard: number): Promise<number> => ask('journal', redis.xlen(key(shard))),
   }
 }

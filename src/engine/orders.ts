@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import { gather } from '../gather.ts'
+import type { Observer } from '../metrics/observer.ts'
 import type { CreateReply } from './commands.ts'
 import type { Fence } from './fence.ts'
 import { type HoldGone, IDEM_TTL_MS, type Idem } from './holds.ts'
@@ -71,8 +72,9 @@ export function createOrders(options: {
   fence: Fence
   shards: number
   order_ttl_ms: number
+  observer?: Observer | undefined
 }) {
-  const { redis, run, keys, fence, shards, order_ttl_ms } = options
+  const { redis, run, keys, fence, shards, order_ttl_ms, observer } = options
 
   /** The answers, undefined where another request of the batch has to be answered first. */
   async function createBatch(shard: number, requests: Request[]): Promise<Array<CreateOrder | undefined>> {
@@ -91,6 +93,7 @@ export function createOrders(options: {
 
   const gathers = Array.from({ length: shards }, (_, shard) =>
     gather<Request, CreateOrder | undefined>({
+      on_batch: observer && ((requests) => observer.gathered('orders', requests)),
       run: eachForItself((requests) => createBatch(shard, requests)),
       max_batch: MAX_BATCH,
       max_in_flight: MAX_IN_FLIGHT,

@@ -1,4 +1,5 @@
 import { gather } from '../gather.ts'
+import type { Observer } from '../metrics/observer.ts'
 import type { Fence } from './fence.ts'
 import { IDEM_TTL_MS } from './holds.ts'
 import type { Keys } from './keys.ts'
@@ -91,8 +92,9 @@ export function createProducts(options: {
   shards: number
   shardOfProduct: (product_id: number) => number
   hold_ttl_ms: number
+  observer?: Observer | undefined
 }) {
-  const { run, keys, fence, shards, shardOfProduct, hold_ttl_ms } = options
+  const { run, keys, fence, shards, shardOfProduct, hold_ttl_ms, observer } = options
 
   async function readBatch(shard: number, product_ids: number[]): Promise<Array<Product | undefined>> {
     const unique = [...new Set(product_ids)]
@@ -103,6 +105,7 @@ export function createProducts(options: {
 
   const gathers = Array.from({ length: shards }, (_, shard) =>
     gather<number, Product | undefined>({
+      on_batch: observer && ((requests) => observer.gathered('products', requests)),
       run: (product_ids) => readBatch(shard, product_ids),
       max_batch: MAX_BATCH,
       max_in_flight: MAX_IN_FLIGHT,

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import { UnavailableError } from '../errors.ts'
+import type { Observer } from '../metrics/observer.ts'
 import { type Replies, type ScriptName, SIGNATURES } from './commands.ts'
 import type { Fence } from './fence.ts'
 import type { IdKey, Keys, ShardKey } from './keys.ts'
@@ -69,8 +70,9 @@ export function createRun(options: {
   keys: Keys
   fence: Fence
   on_alarm: (message: string) => void
+  observer?: Observer | undefined
 }): Run {
-  const { redis, keys, fence, on_alarm } = options
+  const { redis, keys, fence, on_alarm, observer } = options
   const scripts = new Map(Object.keys(SIGNATURES).map((name) => [name, loadScript(name)]))
   return async (name, shard, call) => {
     const script = scripts.get(name)
@@ -88,6 +90,7 @@ export function createRun(options: {
     }
     const args: Record<string, string | number> = { ...call.args, epoch }
     const arg_texts = signature.args.filter((arg) => !arg.endsWith('...')).map((arg) => args[arg] as string)
+    const asked_ms = performance.now()
     let reply: unknown[]
     try {
       reply = await runScript(
@@ -100,6 +103,8 @@ export function createRun(options: {
       const message = `${name}: ${(error as Error).message}`
       if (BROKEN.test(message)) on_alarm(message)
       throw new UnavailableError('unavailable', message, { cause: error })
+    } finally {
+      observer?.ranScript(name, (performance.now() - asked_ms) / 1000)
     }
     if (reply[0] === 'fenced') {
       fence.close(shard, 'Redis has another epoch or none', 'state')

@@ -4,15 +4,17 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { Ajv } from 'ajv'
-import Fastify, { type FastifyInstance, LogController } from 'fastify'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { Config } from '../config.ts'
+import { createLog } from '../log.ts'
 import { addDeadline, DEADLINE_MS } from './deadline.ts'
 import type { Deps } from './deps.ts'
 import { addErrorHandlers, handleClientError, sendInvalid } from './errors.ts'
 import { addIdentity } from './identity.ts'
 import { addJsonParser } from './json.ts'
 import { addLimits } from './limits.ts'
-import { countHolds, createMetrics, type Metrics } from './metrics.ts'
+import { measureRoutes } from './measure.ts'
+import { createMetrics, type Metrics } from './metrics.ts'
 import { addLoadShedding } from './overload.ts'
 import { sendProblem } from './problem.ts'
 import { documentRefusals } from './refusals.ts'
@@ -99,15 +101,20 @@ function trustProxy(
 }
 
 /**
- * The HTTP service, ready to listen. `isDraining` says that the process is about to end; `metrics` are those of this process
- * unless others are given.
+ * The HTTP service, ready to listen. `isDraining` says that the process is about to end; `log` and `metrics` are those of
+ * this process unless others are given.
  */
 export async function buildApp(
-  deps: Deps & { isDraining?: () => boolean; metrics?: Metrics; deadline_ms?: number },
+  deps: Deps & {
+    isDraining?: () => boolean
+    metrics?: Metrics
+    log?: FastifyBaseLogger
+    deadline_ms?: number
+  },
 ): Promise<FastifyInstance> {
   const { config, isDraining = () => false, metrics = createMetrics(deps), deadline_ms = DEADLINE_MS } = deps
   const app = Fastify({
-    logger: config.LOG_LEVEL === 'silent' ? false : { level: config.LOG_LEVEL },
+    ...(config.LOG_LEVEL !== 'silent' && { loggerInstance: deps.log ?? createLog(config.LOG_LEVEL) }),
     logController: new LogController({ disableRequestLogging: true }),
     trustProxy: trustProxy(config.TRUST_PROXY),
     bodyLimit: BODY_LIMIT_BYTES,
@@ -128,12 +135,17 @@ export async function buildApp(
     },
   }).withTypeProvider<TypeBoxTypeProvider>()
 
+  if (config.OTEL_EXPORTER_OTLP_ENDPOINT) {
+    const { addTracing } = await import('./tracing.ts')
+    await addTracing(app, config.OTEL_EXPORTER_OTLP_ENDPOINT, VERSION)
+  }
   addValidators(app)
   addJsonParser(app)
   addErrorHandlers(app)
   addDeadline(app, deadline_ms)
-  countHolds(app, metrics)
+  measureRoutes(app, metrics)
   app.addHook('onRequest', (request, reply, done) => {
+    request.came_ms = performance.now()
     reply.header('x-request-id', request.id)
     if (request.headers.host === undefined && request.raw.httpVersion === '1.1') {
       sendInvalid(reply, '/headers/host', 'is missing')

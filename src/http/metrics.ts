@@ -1,9 +1,8 @@
-import type { FastifyInstance } from 'fastify'
-import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { countRefundsOpen } from '../db/payments.ts'
+import { productPage } from '../db/products.ts'
 import type { DeskSamples } from '../desk/ring.ts'
 import type { Deps } from './deps.ts'
-import { REPLAYED_HEADER } from './idempotency.ts'
 
 export type Metrics = {
   /** The numbers of this process, and of the servers behind it. */
@@ -16,25 +15,83 @@ export type Metrics = {
 
 /** Where several processes answer on one port, the latest of their event loops is the one that buyers wait for. */
 const LAGS = /^nodejs_eventloop_lag_(p\d+_|mean_|stddev_)?seconds$/
+/** Products whose stock is shown, those with the lowest ids: each is five lines of every scrape. */
+const MAX_PRODUCTS = 100
+
+type Sources = Pick<Deps, 'engine' | 'db' | 'meters'>
+
+/** The gauge of one number a shard; shards that can not be asked are left out. `aggregator` says whose word counts. */
+function addShardGauge(
+  registry: Registry,
+  { engine }: Sources,
+  metric: { name: string; help: string; aggregator: 'max' | 'min' },
+  read: (shard: number) => Promise<number> | number,
+): void {
+  new Gauge({
+    ...metric,
+    labelNames: ['shard'],
+    registers: [registry],
+    async collect() {
+      const all = Array.from({ length: engine.shards }, async (_, shard) => read(shard))
+      const values = await Promise.allSettled(all)
+      this.reset()
+      for (const [shard, result] of values.entries()) {
+        if (result.status === 'fulfilled') this.set({ shard }, result.value)
+      }
+    },
+  })
+}
+
+function addStock(registry: Registry, { engine, db }: Sources): void {
+  let ids: number[] = []
+
+  async function readIds(): Promise<number[]> {
+    // Those that were known do while PostgreSQL is away.
+    ids = await db.use((sql) => productPage(sql, 0, MAX_PRODUCTS)).catch(() => ids)
+    return ids
+  }
+
+  new Gauge({
+    name: 'holdfast_stock_units',
+    help: `Units by product and part, of the first ${MAX_PRODUCTS} products`,
+    labelNames: ['product', 'part'],
+    registers: [registry],
+    aggregator: 'max',
+    async collect() {
+      const reads = (await readIds()).map((id) => engine.readProduct(id))
+      const products = await Promise.allSettled(reads)
+      this.reset()
+      for (const result of products) {
+        if (result.status === 'rejected' || !result.value) continue
+        const { id, stock } = result.value
+        for (const part of ['available', 'held', 'pending', 'sold'] as const) {
+          this.set({ product: id, part }, stock[part])
+        }
+      }
+    },
+  })
+}
 
 /**
  * The numbers of this process and of the service, for Prometheus. A server that is away leaves its numbers out. Counters of
  * several processes are added up; a gauge that tells what all of them see says by `aggregator` whose word counts.
  */
-export function createMetrics({ engine, db }: Pick<Deps, 'engine' | 'db'>): Metrics {
+export function createMetrics(sources: Sources): Metrics {
+  const { engine, db, meters } = sources
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   for (const metric of registry.getMetricsAsArray()) {
     if (LAGS.test(metric.name)) metric.aggregator = 'max'
     if (metric.name === 'process_start_time_seconds') metric.aggregator = 'min'
   }
-  const registers = [registry]
-  const shards = Array.from({ length: engine.shards }, (_, shard) => shard)
+  for (const metric of meters?.registry.getMetricsAsArray() ?? []) {
+    registry.registerMetric(metric as unknown as Parameters<Registry['registerMetric']>[0])
+  }
 
   new Gauge({
     name: 'holdfast_refunds_open',
     help: 'Payments that are due for refund and not yet paid back',
-    registers,
+    registers: [registry],
     aggregator: 'max',
     async collect() {
       const count = await db.use(countRefundsOpen).catch(() => undefined)
@@ -42,56 +99,57 @@ export function createMetrics({ engine, db }: Pick<Deps, 'engine' | 'db'>): Metr
       else this.set(count)
     },
   })
-  new Gauge({
-    name: 'holdfast_journal_entries',
-    help: 'Entries that PostgreSQL may not have yet: what would be lost with Redis',
-    labelNames: ['shard'],
-    registers,
-    aggregator: 'max',
-    async collect() {
-      this.reset()
-      for (const shard of shards) {
-        const length = await engine.journal.length(shard).catch(() => undefined)
-        if (length !== undefined) this.set({ shard }, length)
-      }
+  const { journal, fence } = engine
+  addShardGauge(
+    registry,
+    sources,
+    {
+      name: 'holdfast_journal_entries',
+      help: 'Entries that PostgreSQL may not have yet: what would be lost with Redis',
+      aggregator: 'max',
     },
-  })
-  new Gauge({
-    name: 'holdfast_fence_open',
-    help: '1 where the shard may be used, 0 while it recovers',
-    labelNames: ['shard'],
-    registers,
-    aggregator: 'min',
-    collect() {
-      for (const shard of shards) this.set({ shard }, engine.fence.isOpen(shard) ? 1 : 0)
+    journal.length,
+  )
+  addShardGauge(
+    registry,
+    sources,
+    {
+      name: 'holdfast_journal_age_seconds',
+      help: 'How long PostgreSQL has been waited for with the oldest entry',
+      aggregator: 'max',
     },
-  })
+    async (shard) => (await journal.ageMs(shard)) / 1000,
+  )
+  addShardGauge(
+    registry,
+    sources,
+    {
+      name: 'holdfast_expiry_overdue_seconds',
+      help: 'For how long a dead hold or unpaid order has been waiting for a sweep',
+      aggregator: 'max',
+    },
+    async (shard) => (await engine.overdueMs(shard)) / 1000,
+  )
+  addShardGauge(
+    registry,
+    sources,
+    {
+      name: 'holdfast_dead_letters',
+      help: 'Entries that were set aside, as PostgreSQL kept refusing them',
+      aggregator: 'max',
+    },
+    journal.buriedLength,
+  )
+  addShardGauge(
+    registry,
+    sources,
+    {
+      name: 'holdfast_fence_open',
+      help: '1 where the shard may be used, 0 while it recovers',
+      aggregator: 'min',
+    },
+    (shard) => (fence.isOpen(shard) ? 1 : 0),
+  )
+  addStock(registry, sources)
   return { registry, read: () => registry.metrics() }
-}
-
-/** Counts the requests for holds by what became of them. To be called before the routes are added. */
-export function countHolds(app: FastifyInstance, { registry }: Metrics): void {
-  const holds = new Counter({
-    name: 'holdfast_holds_total',
-    help: 'Requests for a hold: granted, replayed, or the code of the refusal',
-    labelNames: ['outcome'],
-    registers: [registry],
-  })
-  const counters = new Map<string, Counter.Internal>()
-  const counterOf = (outcome: string): Counter.Internal => {
-    const counter = counters.get(outcome) ?? holds.labels({ outcome })
-    counters.set(outcome, counter)
-    return counter
-  }
-  for (const outcome of ['granted', 'replayed']) counterOf(outcome).inc(0)
-  app.decorateReply('problem_code')
-  app.addHook('onRoute', (route) => {
-    if (route.method !== 'POST' || route.url !== '/api/holds') return
-    // As the answer is made: a buyer who is gone by then has the hold all the same.
-    route.onSend = (_request, reply, _payload, done) => {
-      const granted = reply.hasHeader(REPLAYED_HEADER) ? 'replayed' : 'granted'
-      counterOf(reply.problem_code ?? granted).inc()
-      done()
-    }
-  })
 }

@@ -29,7 +29,7 @@ function isSame(known: Payment, notice: PaymentNotice): boolean {
  * What both doors for payments do with a notice whose sender is known: look whether PostgreSQL has it already, apply or
  * park it, and answer after the commit.
  */
-export function createReceive({ engine, writer, lookup, db }: Omit<Deps, 'config'>): Receive {
+export function createReceive({ engine, writer, lookup, db, meters }: Omit<Deps, 'config'>): Receive {
   const known_payments = gather<string, Payment | undefined>({
     run: async (keys) => {
       const found = await db.use((sql) => findPayments(sql, keys))
@@ -39,6 +39,7 @@ export function createReceive({ engine, writer, lookup, db }: Omit<Deps, 'config
     max_batch: MAX_BATCH,
     max_in_flight: 1,
     max_waiting: MAX_WAITING,
+    on_batch: (notices) => meters?.gathered('payments', notices),
   })
 
   const payments_of_orders = gather<string, Payment[]>({

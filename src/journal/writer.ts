@@ -98,8 +98,14 @@ function refundDue(payment: Payment): Payment {
  * The writer: brings journal entries into PostgreSQL, all that gathered in one transaction, and drops them from the
  * journal afterwards. Entries may come twice and in any order.
  */
-export function createWriter(options: { db: Db; engine: Engine; on_alarm: (message: string) => void }) {
-  const { db, engine, on_alarm } = options
+export function createWriter(options: {
+  db: Db
+  engine: Engine
+  on_alarm: (message: string) => void
+  /** Hears of entries that PostgreSQL has now. */
+  on_commit?: (entries: Entry[]) => void
+}) {
+  const { db, engine, on_alarm, on_commit } = options
   let dropping: Promise<unknown> = Promise.resolve()
   const tries_by_entry = new Map<string, number>()
 
@@ -127,11 +133,13 @@ export function createWriter(options: { db: Db; engine: Engine; on_alarm: (messa
     dropping = Promise.allSettled([dropping, ...drops])
   }
 
-  const writeBatch = (entries: Entry[]) =>
-    db.transaction(async (sql) => {
+  const writeBatch = async (entries: Entry[]) => {
+    await db.transaction(async (sql) => {
       await refuseLate(sql, entries)
       await write(sql, entries)
     })
+    on_commit?.(entries)
+  }
 
   /** A late entry that is still in the journal counts all the same; one that is gone was written already, or is lost. */
   async function commitLate(entry: Entry, late: LateError): Promise<Committed | Error> {

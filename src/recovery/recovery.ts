@@ -37,8 +37,9 @@ export function createRecovery(options: {
   db: Db
   writer: Writer
   say: (message: string) => void
+  on_rebuilt?: () => void
 }) {
-  const { engine, db, writer, say } = options
+  const { engine, db, writer, say, on_rebuilt } = options
   const { redis, keys, fence, shards } = engine
   const opening = new Map<number, Promise<void>>()
   const last_opened = new Map<number, { epoch: number; redis_identity: string }>()
@@ -93,6 +94,7 @@ export function createRecovery(options: {
     await finishJournal(engine, writer, shard, 0, epoch)
     const { holds, dropped, orders } = await rebuildShard(sql, shard, engineAt(shard, epoch))
     await saveShard(sql, shard, { epoch, redis_identity })
+    on_rebuilt?.()
     const took_ms = Math.round(performance.now() - started_ms)
     say(
       `shard ${shard}: rebuilt in ${took_ms} ms: kept ${holds} holds, dropped ${dropped}, loaded ${orders} unpaid orders`,

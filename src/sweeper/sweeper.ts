@@ -1,13 +1,19 @@
 import { setTimeout } from 'node:timers/promises'
 import type { Engine } from '../engine/engine.ts'
+import type { Entry } from '../engine/records.ts'
 import { finishJournal } from '../journal/recovery.ts'
 import type { Writer } from '../journal/writer.ts'
+import type { Observer } from '../metrics/observer.ts'
 import type { Publisher } from '../recovery/terms.ts'
+import { createAccount, type Tell } from './account.ts'
 
 /** What is dead returns within this and the time of a sweep, well under the second that is promised. */
 const INTERVAL_MS = 250
 /** Journal entries that nobody finished are rare: looked for every so many sweeps. */
 const JOURNAL_EVERY = 4
+
+/** How late an order was cancelled: its entry's id begins with the moment, by the Redis clock. */
+const lateMs = ({ entry_id, order }: Entry) => Number.parseInt(entry_id, 10) - (order?.pay_by_ms ?? 0)
 
 export type Sweeper = { stop(): Promise<void> }
 
@@ -21,13 +27,18 @@ export function startSweeper(options: {
   writer: Writer
   publisher: Publisher
   say: (message: string) => void
+  meters?: Observer
+  /** Hears of what was ended, in sum. */
+  log?: { info: Tell }
 }): Sweeper {
-  const { engine, writer, publisher, say } = options
+  const { engine, writer, publisher, say, meters, log } = options
+  const account = createAccount(log?.info.bind(log), meters)
   const stopped = new AbortController()
 
   async function sweepHolds(shard: number): Promise<void> {
     for (;;) {
-      const { prepaid_ids, are_more } = await engine.expireHolds(shard)
+      const { count, late_ms, prepaid_ids, are_more } = await engine.expireHolds(shard)
+      account.note('hold', count, late_ms)
       for (const id of prepaid_ids) {
         const result = await engine.createOrder(id, null)
         if (result.status === 'created') await writer.commit(result.entry)
@@ -38,7 +49,9 @@ export function startSweeper(options: {
 
   async function sweep(shard: number, round: number): Promise<void> {
     await sweepHolds(shard)
-    const entries = [...(await engine.expireOrders(shard)), ...(await engine.settleParked(shard))]
+    const expired = await engine.expireOrders(shard)
+    account.note('order', expired.length, Math.max(0, ...expired.map(lateMs)))
+    const entries = [...expired, ...(await engine.settleParked(shard))]
     await Promise.all(entries.map((entry) => writer.commit(entry)))
     if (round % JOURNAL_EVERY === 0) await finishJournal(engine, writer, shard)
   }
@@ -61,6 +74,7 @@ export function startSweeper(options: {
         if (engine.fence.isOpen(shard)) await attempt(`shard ${shard}`, () => sweep(shard, round))
       }
       if (round % JOURNAL_EVERY === 0) await attempt('terms', publisher.publishLeft)
+      account.report(false)
       await setTimeout(INTERVAL_MS, undefined, { signal: stopped.signal }).catch(() => {})
     }
   }
@@ -70,6 +84,7 @@ export function startSweeper(options: {
     async stop() {
       stopped.abort()
       await running
+      account.report(true)
     },
   }
 }

@@ -57,6 +57,7 @@ export const adminProductRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, d
       const product = await db.transaction((sql) =>
         createProduct(sql, read.terms, total_stock, shelf, engine.shards),
       )
+      request.log.info({ product_id: product.id, total_stock, shelf }, 'a product was created')
       await publish(product, true)
       return sendProduct(reply.code(201).header('location', `/api/products/${product.id}`), product.id, shelf)
     },
@@ -84,6 +85,7 @@ export const adminProductRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, d
       )
       if (!changed) return sendProblem(reply, 'product_not_found')
       if ('wrong' in changed) return sendInvalid(reply, changed.wrong.path, changed.wrong.message)
+      request.log.info({ product_id: id, terms: request.body }, 'the terms of a product were changed')
       await publish(changed, false)
       return sendProduct(reply, id, changed.shelf)
     },
@@ -112,6 +114,7 @@ export const adminProductRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, d
       const result = await adjust(id, delta, request.headers['idempotency-key'], reason)
       switch (result.status) {
         case 'adjusted':
+          request.log.info({ product_id: id, delta, reason }, 'the stock of a product was changed')
           return sendProduct(reply, id, result.shelf)
         case 'replayed':
           return sendProduct(reply.header(REPLAYED_HEADER, 'true'), id, result.shelf)

@@ -61,6 +61,7 @@ export const paymentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
         transaction_id: body.transaction_id ?? null,
       })
       if (result === 'key_reused') return sendProblem(reply, 'idempotency_key_reused')
+      reply.outcome = result.outcome
       return reply.code(result.outcome === 'parked' ? 202 : 200).send({ data: result })
     },
   )
@@ -110,6 +111,7 @@ export const paymentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
       const payment = await db.transaction((sql) => markRefunded(sql, request.params.idempotency_key))
       if (!payment) return sendProblem(reply, 'payment_not_found')
       if (payment.outcome !== 'refund_due') return sendProblem(reply, 'refund_not_due')
+      request.log.info({ order_id: orderId(payment.order_id) }, 'a payment was paid back')
       return { data: presentPayment(payment) }
     },
   )

@@ -121,6 +121,7 @@ export const stripeRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
       }
       const result = await receive({ ...notice, order_id })
       if (result === 'key_reused') return sendProblem(reply, 'idempotency_key_reused')
+      reply.outcome = result.outcome
       return reply.code(result.outcome === 'parked' ? 202 : 200).send({ data: result })
     },
   )
