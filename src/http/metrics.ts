@@ -56,7 +56,8 @@ function addStock(registry: Registry, { engine, db }: Sources): void {
     help: `Units by product and part, of the first ${MAX_PRODUCTS} products`,
     labelNames: ['product', 'part'],
     registers: [registry],
-    aggregator: 'max',
+    // All parts by the word of one process: those read at different moments would not add up.
+    aggregator: 'first',
     async collect() {
       const reads = (await readIds()).map((id) => engine.readProduct(id))
       const products = await Promise.allSettled(reads)
