@@ -1,6 +1,6 @@
 import openapiTypescript, { astToString, type OpenAPI3 } from 'openapi-typescript'
 
-type Operation = { responses?: Record<string, { content?: Record<string, unknown> }> }
+type Operation = { description?: string; responses?: Record<string, { content?: Record<string, unknown> }> }
 type Document = { paths?: Record<string, Record<string, Operation>>; components?: object }
 
 const HEAD = '// Written by npm run client:generate from the OpenAPI document; changes made here are lost.\n'
@@ -11,10 +11,13 @@ function nameProblems(document: Document): Document {
   const copy = structuredClone(document)
   let problem: unknown
   for (const methods of Object.values(copy.paths ?? {})) {
-    for (const { responses = {} } of Object.values(methods)) {
+    for (const operation of Object.values(methods)) {
+      const { responses = {}, description } = operation
+      // Lines for a shell are no help in an editor.
+      if (description) operation.description = description.replace(/\n*```sh\n.*?```/s, '')
       for (const [status, reply] of Object.entries(responses)) {
         if (!reply.content?.[PROBLEM]) continue
-        problem = reply
+        problem = { description: 'A problem', content: reply.content }
         responses[status] = { $ref: '#/components/responses/Problem' } as object
       }
     }

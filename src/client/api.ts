@@ -28,6 +28,35 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
+                        /**
+                         * @example {
+                         *       "data": [
+                         *         {
+                         *           "id": 1,
+                         *           "name": "Shoe",
+                         *           "unit_amount": 9900,
+                         *           "currency": "USD",
+                         *           "available_stock": 85,
+                         *           "stock": {
+                         *             "total": 100,
+                         *             "available": 85,
+                         *             "held": 10,
+                         *             "pending": 2,
+                         *             "sold": 3
+                         *           },
+                         *           "state": "available",
+                         *           "starts_at": null,
+                         *           "ends_at": null,
+                         *           "hold_ttl_seconds": 120,
+                         *           "max_per_hold": null,
+                         *           "max_per_customer": null
+                         *         }
+                         *       ],
+                         *       "meta": {
+                         *         "next_cursor": null
+                         *       }
+                         *     }
+                         */
                         "application/json": {
                             data: {
                                 /** @description Product id */
@@ -140,7 +169,53 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
+                        /**
+                         * @example {
+                         *       "data": {
+                         *         "id": 1,
+                         *         "name": "Shoe",
+                         *         "unit_amount": 9900,
+                         *         "currency": "USD",
+                         *         "available_stock": 85,
+                         *         "stock": {
+                         *           "total": 100,
+                         *           "available": 85,
+                         *           "held": 10,
+                         *           "pending": 2,
+                         *           "sold": 3
+                         *         },
+                         *         "state": "available",
+                         *         "starts_at": null,
+                         *         "ends_at": null,
+                         *         "hold_ttl_seconds": 120,
+                         *         "max_per_hold": null,
+                         *         "max_per_customer": null
+                         *       }
+                         *     }
+                         */
                         "application/json": {
+                            /**
+                             * @example {
+                             *       "id": 1,
+                             *       "name": "Shoe",
+                             *       "unit_amount": 9900,
+                             *       "currency": "USD",
+                             *       "available_stock": 85,
+                             *       "stock": {
+                             *         "total": 100,
+                             *         "available": 85,
+                             *         "held": 10,
+                             *         "pending": 2,
+                             *         "sold": 3
+                             *       },
+                             *       "state": "available",
+                             *       "starts_at": null,
+                             *       "ends_at": null,
+                             *       "hold_ttl_seconds": 120,
+                             *       "max_per_hold": null,
+                             *       "max_per_customer": null
+                             *     }
+                             */
                             data: {
                                 /** @description Product id */
                                 id: number;
@@ -234,7 +309,53 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
+                        /**
+                         * @example {
+                         *       "data": {
+                         *         "id": 1,
+                         *         "name": "Shoe",
+                         *         "unit_amount": 9900,
+                         *         "currency": "USD",
+                         *         "available_stock": 85,
+                         *         "stock": {
+                         *           "total": 100,
+                         *           "available": 85,
+                         *           "held": 10,
+                         *           "pending": 2,
+                         *           "sold": 3
+                         *         },
+                         *         "state": "available",
+                         *         "starts_at": null,
+                         *         "ends_at": null,
+                         *         "hold_ttl_seconds": 120,
+                         *         "max_per_hold": null,
+                         *         "max_per_customer": null
+                         *       }
+                         *     }
+                         */
                         "application/json": {
+                            /**
+                             * @example {
+                             *       "id": 1,
+                             *       "name": "Shoe",
+                             *       "unit_amount": 9900,
+                             *       "currency": "USD",
+                             *       "available_stock": 85,
+                             *       "stock": {
+                             *         "total": 100,
+                             *         "available": 85,
+                             *         "held": 10,
+                             *         "pending": 2,
+                             *         "sold": 3
+                             *       },
+                             *       "state": "available",
+                             *       "starts_at": null,
+                             *       "ends_at": null,
+                             *       "hold_ttl_seconds": 120,
+                             *       "max_per_hold": null,
+                             *       "max_per_customer": null
+                             *     }
+                             */
                             data: {
                                 /** @description Product id */
                                 id: number;
@@ -352,7 +473,53 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
+                        /**
+                         * @example {
+                         *       "data": {
+                         *         "id": 1,
+                         *         "name": "Shoe",
+                         *         "unit_amount": 9900,
+                         *         "currency": "USD",
+                         *         "available_stock": 85,
+                         *         "stock": {
+                         *           "total": 100,
+                         *           "available": 85,
+                         *           "held": 10,
+                         *           "pending": 2,
+                         *           "sold": 3
+                         *         },
+                         *         "state": "available",
+                         *         "starts_at": null,
+                         *         "ends_at": null,
+                         *         "hold_ttl_seconds": 120,
+                         *         "max_per_hold": null,
+                         *         "max_per_customer": null
+                         *       }
+                         *     }
+                         */
                         "application/json": {
+                            /**
+                             * @example {
+                             *       "id": 1,
+                             *       "name": "Shoe",
+                             *       "unit_amount": 9900,
+                             *       "currency": "USD",
+                             *       "available_stock": 85,
+                             *       "stock": {
+                             *         "total": 100,
+                             *         "available": 85,
+                             *         "held": 10,
+                             *         "pending": 2,
+                             *         "sold": 3
+                             *       },
+                             *       "state": "available",
+                             *       "starts_at": null,
+                             *       "ends_at": null,
+                             *       "hold_ttl_seconds": 120,
+                             *       "max_per_hold": null,
+                             *       "max_per_customer": null
+                             *     }
+                             */
                             data: {
                                 /** @description Product id */
                                 id: number;
@@ -443,7 +610,29 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
+                        /**
+                         * @example {
+                         *       "data": {
+                         *         "total": 100,
+                         *         "available": 85,
+                         *         "held": 10,
+                         *         "pending": 2,
+                         *         "sold": 3,
+                         *         "state": "available"
+                         *       }
+                         *     }
+                         */
                         "application/json": {
+                            /**
+                             * @example {
+                             *       "total": 100,
+                             *       "available": 85,
+                             *       "held": 10,
+                             *       "pending": 2,
+                             *       "sold": 3,
+                             *       "state": "available"
+                             *     }
+                             */
                             data: {
                                 /** @description All units */
                                 total: number;
@@ -511,7 +700,53 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
+                        /**
+                         * @example {
+                         *       "data": {
+                         *         "id": 1,
+                         *         "name": "Shoe",
+                         *         "unit_amount": 9900,
+                         *         "currency": "USD",
+                         *         "available_stock": 85,
+                         *         "stock": {
+                         *           "total": 100,
+                         *           "available": 85,
+                         *           "held": 10,
+                         *           "pending": 2,
+                         *           "sold": 3
+                         *         },
+                         *         "state": "available",
+                         *         "starts_at": null,
+                         *         "ends_at": null,
+                         *         "hold_ttl_seconds": 120,
+                         *         "max_per_hold": null,
+                         *         "max_per_customer": null
+                         *       }
+                         *     }
+                         */
                         "application/json": {
+                            /**
+                             * @example {
+                             *       "id": 1,
+                             *       "name": "Shoe",
+                             *       "unit_amount": 9900,
+                             *       "currency": "USD",
+                             *       "available_stock": 85,
+                             *       "stock": {
+                             *         "total": 100,
+                             *         "available": 85,
+                             *         "held": 10,
+                             *         "pending": 2,
+                             *         "sold": 3
+                             *       },
+                             *       "state": "available",
+                             *       "starts_at": null,
+                             *       "ends_at": null,
+                             *       "hold_ttl_seconds": 120,
+                             *       "max_per_hold": null,
+                             *       "max_per_customer": null
+                             *     }
+                             */
                             data: {
                                 /** @description Product id */
                                 id: number;
@@ -710,6 +945,34 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
+                        /**
+                         * @example {
+                         *       "data": [
+                         *         {
+                         *           "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
+                         *           "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
+                         *           "status": "active",
+                         *           "product_id": 1,
+                         *           "qty": 2,
+                         *           "items": [
+                         *             {
+                         *               "product_id": 1,
+                         *               "qty": 2,
+                         *               "unit_amount": 9900
+                         *             }
+                         *           ],
+                         *           "amount": 19800,
+                         *           "currency": "USD",
+                         *           "customer_id": "c-17",
+                         *           "created_at": "2026-11-27T12:00:00.000Z",
+                         *           "expires_at": "2026-11-27T12:02:00.000Z"
+                         *         }
+                         *       ],
+                         *       "meta": {
+                         *         "next_cursor": null
+                         *       }
+                         *     }
+                         */
                         "application/json": {
                             data: {
                                 hold_id: string;
@@ -802,7 +1065,51 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
+                        /**
+                         * @example {
+                         *       "data": {
+                         *         "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
+                         *         "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
+                         *         "status": "active",
+                         *         "product_id": 1,
+                         *         "qty": 2,
+                         *         "items": [
+                         *           {
+                         *             "product_id": 1,
+                         *             "qty": 2,
+                         *             "unit_amount": 9900
+                         *           }
+                         *         ],
+                         *         "amount": 19800,
+                         *         "currency": "USD",
+                         *         "customer_id": "c-17",
+                         *         "created_at": "2026-11-27T12:00:00.000Z",
+                         *         "expires_at": "2026-11-27T12:02:00.000Z"
+                         *       }
+                         *     }
+                         */
                         "application/json": {
+                            /**
+                             * @example {
+                             *       "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
+                             *       "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
+                             *       "status": "active",
+                             *       "product_id": 1,
+                             *       "qty": 2,
+                             *       "items": [
+                             *         {
+                             *           "product_id": 1,
+                             *           "qty": 2,
+                             *           "unit_amount": 9900
+                             *         }
+                             *       ],
+                             *       "amount": 19800,
+                             *       "currency": "USD",
+                             *       "customer_id": "c-17",
+                             *       "created_at": "2026-11-27T12:00:00.000Z",
+                             *       "expires_at": "2026-11-27T12:02:00.000Z"
+                             *     }
+                             */
                             data: {
                                 hold_id: string;
                                 /** @description The id that the order made from this hold will have */
@@ -889,7 +1196,51 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
+                        /**
+                         * @example {
+                         *       "data": {
+                         *         "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
+                         *         "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
+                         *         "status": "active",
+                         *         "product_id": 1,
+                         *         "qty": 2,
+                         *         "items": [
+                         *           {
+                         *             "product_id": 1,
+                         *             "qty": 2,
+                         *             "unit_amount": 9900
+                         *           }
+                         *         ],
+                         *         "amount": 19800,
+                         *         "currency": "USD",
+                         *         "customer_id": "c-17",
+                         *         "created_at": "2026-11-27T12:00:00.000Z",
+                         *         "expires_at": "2026-11-27T12:02:00.000Z"
+                         *       }
+                         *     }
+                         */
                         "application/json": {
+                            /**
+                             * @example {
+                             *       "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
+                             *       "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
+                             *       "status": "active",
+                             *       "product_id": 1,
+                             *       "qty": 2,
+                             *       "items": [
+                             *         {
+                             *           "product_id": 1,
+                             *           "qty": 2,
+                             *           "unit_amount": 9900
+                             *         }
+                             *       ],
+                             *       "amount": 19800,
+                             *       "currency": "USD",
+                             *       "customer_id": "c-17",
+                             *       "created_at": "2026-11-27T12:00:00.000Z",
+                             *       "expires_at": "2026-11-27T12:02:00.000Z"
+                             *     }
+                             */
                             data: {
                                 hold_id: string;
                                 /** @description The id that the order made from this hold will have */
@@ -1007,7 +1358,51 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
+                        /**
+                         * @example {
+                         *       "data": {
+                         *         "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
+                         *         "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
+                         *         "status": "active",
+                         *         "product_id": 1,
+                         *         "qty": 2,
+                         *         "items": [
+                         *           {
+                         *             "product_id": 1,
+                         *             "qty": 2,
+                         *             "unit_amount": 9900
+                         *           }
+                         *         ],
+                         *         "amount": 19800,
+                         *         "currency": "USD",
+                         *         "customer_id": "c-17",
+                         *         "created_at": "2026-11-27T12:00:00.000Z",
+                         *         "expires_at": "2026-11-27T12:02:00.000Z"
+                         *       }
+                         *     }
+                         */
                         "application/json": {
+                            /**
+                             * @example {
+                             *       "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
+                             *       "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
+                             *       "status": "active",
+                             *       "product_id": 1,
+                             *       "qty": 2,
+                             *       "items": [
+                             *         {
+                             *           "product_id": 1,
+                             *           "qty": 2,
+                             *           "unit_amount": 9900
+                             *         }
+                             *       ],
+                             *       "amount": 19800,
+                             *       "currency": "USD",
+                             *       "customer_id": "c-17",
+                             *       "created_at": "2026-11-27T12:00:00.000Z",
+                             *       "expires_at": "2026-11-27T12:02:00.000Z"
+                             *     }
+                             */
                             data: {
                                 hold_id: string;
                                 /** @description The id that the order made from this hold will have */
@@ -1107,6 +1502,36 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
+                        /**
+                         * @example {
+                         *       "data": [
+                         *         {
+                         *           "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
+                         *           "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
+                         *           "product_id": 1,
+                         *           "qty": 2,
+                         *           "items": [
+                         *             {
+                         *               "product_id": 1,
+                         *               "qty": 2,
+                         *               "unit_amount": 9900
+                         *             }
+                         *           ],
+                         *           "amount": 19800,
+                         *           "currency": "USD",
+                         *           "payment_status": "pending",
+                         *           "order_status": "pre-payment",
+                         *           "cancel_reason": null,
+                         *           "customer_id": "c-17",
+                         *           "created_at": "2026-11-27T12:01:00.000Z",
+                         *           "pay_by": "2026-11-27T12:16:00.000Z"
+                         *         }
+                         *       ],
+                         *       "meta": {
+                         *         "next_cursor": null
+                         *       }
+                         *     }
+                         */
                         "application/json": {
                             data: {
                                 order_id: string;
@@ -1184,6 +1609,11 @@ export interface paths {
             };
             requestBody: {
                 content: {
+                    /**
+                     * @example {
+                     *       "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0"
+                     *     }
+                     */
                     "application/json": {
                         /** @description A live hold */
                         hold_id: string;
@@ -1197,7 +1627,55 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
+                        /**
+                         * @example {
+                         *       "data": {
+                         *         "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
+                         *         "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
+                         *         "product_id": 1,
+                         *         "qty": 2,
+                         *         "items": [
+                         *           {
+                         *             "product_id": 1,
+                         *             "qty": 2,
+                         *             "unit_amount": 9900
+                         *           }
+                         *         ],
+                         *         "amount": 19800,
+                         *         "currency": "USD",
+                         *         "payment_status": "pending",
+                         *         "order_status": "pre-payment",
+                         *         "cancel_reason": null,
+                         *         "customer_id": "c-17",
+                         *         "created_at": "2026-11-27T12:01:00.000Z",
+                         *         "pay_by": "2026-11-27T12:16:00.000Z"
+                         *       }
+                         *     }
+                         */
                         "application/json": {
+                            /**
+                             * @example {
+                             *       "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
+                             *       "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
+                             *       "product_id": 1,
+                             *       "qty": 2,
+                             *       "items": [
+                             *         {
+                             *           "product_id": 1,
+                             *           "qty": 2,
+                             *           "unit_amount": 9900
+                             *         }
+                             *       ],
+                             *       "amount": 19800,
+                             *       "currency": "USD",
+                             *       "payment_status": "pending",
+                             *       "order_status": "pre-payment",
+                             *       "cancel_reason": null,
+                             *       "customer_id": "c-17",
+                             *       "created_at": "2026-11-27T12:01:00.000Z",
+                             *       "pay_by": "2026-11-27T12:16:00.000Z"
+                             *     }
+                             */
                             data: {
                                 order_id: string;
                                 hold_id: string;
@@ -1294,7 +1772,55 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
+                        /**
+                         * @example {
+                         *       "data": {
+                         *         "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
+                         *         "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
+                         *         "product_id": 1,
+                         *         "qty": 2,
+                         *         "items": [
+                         *           {
+                         *             "product_id": 1,
+                         *             "qty": 2,
+                         *             "unit_amount": 9900
+                         *           }
+                         *         ],
+                         *         "amount": 19800,
+                         *         "currency": "USD",
+                         *         "payment_status": "pending",
+                         *         "order_status": "pre-payment",
+                         *         "cancel_reason": null,
+                         *         "customer_id": "c-17",
+                         *         "created_at": "2026-11-27T12:01:00.000Z",
+                         *         "pay_by": "2026-11-27T12:16:00.000Z"
+                         *       }
+                         *     }
+                         */
                         "application/json": {
+                            /**
+                             * @example {
+                             *       "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
+                             *       "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
+                             *       "product_id": 1,
+                             *       "qty": 2,
+                             *       "items": [
+                             *         {
+                             *           "product_id": 1,
+                             *           "qty": 2,
+                             *           "unit_amount": 9900
+                             *         }
+                             *       ],
+                             *       "amount": 19800,
+                             *       "currency": "USD",
+                             *       "payment_status": "pending",
+                             *       "order_status": "pre-payment",
+                             *       "cancel_reason": null,
+                             *       "customer_id": "c-17",
+                             *       "created_at": "2026-11-27T12:01:00.000Z",
+                             *       "pay_by": "2026-11-27T12:16:00.000Z"
+                             *     }
+                             */
                             data: {
                                 order_id: string;
                                 hold_id: string;
@@ -1375,7 +1901,55 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
+                        /**
+                         * @example {
+                         *       "data": {
+                         *         "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
+                         *         "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
+                         *         "product_id": 1,
+                         *         "qty": 2,
+                         *         "items": [
+                         *           {
+                         *             "product_id": 1,
+                         *             "qty": 2,
+                         *             "unit_amount": 9900
+                         *           }
+                         *         ],
+                         *         "amount": 19800,
+                         *         "currency": "USD",
+                         *         "payment_status": "pending",
+                         *         "order_status": "pre-payment",
+                         *         "cancel_reason": null,
+                         *         "customer_id": "c-17",
+                         *         "created_at": "2026-11-27T12:01:00.000Z",
+                         *         "pay_by": "2026-11-27T12:16:00.000Z"
+                         *       }
+                         *     }
+                         */
                         "application/json": {
+                            /**
+                             * @example {
+                             *       "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
+                             *       "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
+                             *       "product_id": 1,
+                             *       "qty": 2,
+                             *       "items": [
+                             *         {
+                             *           "product_id": 1,
+                             *           "qty": 2,
+                             *           "unit_amount": 9900
+                             *         }
+                             *       ],
+                             *       "amount": 19800,
+                             *       "currency": "USD",
+                             *       "payment_status": "pending",
+                             *       "order_status": "pre-payment",
+                             *       "cancel_reason": null,
+                             *       "customer_id": "c-17",
+                             *       "created_at": "2026-11-27T12:01:00.000Z",
+                             *       "pay_by": "2026-11-27T12:16:00.000Z"
+                             *     }
+                             */
                             data: {
                                 order_id: string;
                                 hold_id: string;
@@ -1465,6 +2039,15 @@ export interface paths {
             };
             requestBody: {
                 content: {
+                    /**
+                     * @example {
+                     *       "idempotency_key": "pay-1",
+                     *       "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
+                     *       "status": "success",
+                     *       "amount": 19800,
+                     *       "currency": "USD"
+                     *     }
+                     */
                     "application/json": {
                         /** @description May come in the Idempotency-Key header instead */
                         idempotency_key?: string;
@@ -1496,7 +2079,21 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
+                        /**
+                         * @example {
+                         *       "data": {
+                         *         "outcome": "parked",
+                         *         "order": null
+                         *       }
+                         *     }
+                         */
                         "application/json": {
+                            /**
+                             * @example {
+                             *       "outcome": "parked",
+                             *       "order": null
+                             *     }
+                             */
                             data: {
                                 /**
                                  * @description What the payment did
@@ -1572,7 +2169,21 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
+                        /**
+                         * @example {
+                         *       "data": {
+                         *         "outcome": "parked",
+                         *         "order": null
+                         *       }
+                         *     }
+                         */
                         "application/json": {
+                            /**
+                             * @example {
+                             *       "outcome": "parked",
+                             *       "order": null
+                             *     }
+                             */
                             data: {
                                 /**
                                  * @description What the payment did
@@ -1693,6 +2304,27 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
+                        /**
+                         * @example {
+                         *       "data": [
+                         *         {
+                         *           "idempotency_key": "pay-1",
+                         *           "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
+                         *           "outcome": "refund_due",
+                         *           "status": "success",
+                         *           "reason": "already_paid",
+                         *           "amount": 19800,
+                         *           "currency": "USD",
+                         *           "transaction_id": "tx_1",
+                         *           "created_at": "2026-11-27T12:05:00.000Z",
+                         *           "refunded_at": null
+                         *         }
+                         *       ],
+                         *       "meta": {
+                         *         "next_cursor": null
+                         *       }
+                         *     }
+                         */
                         "application/json": {
                             data: {
                                 idempotency_key: string;
@@ -1780,7 +2412,37 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
+                        /**
+                         * @example {
+                         *       "data": {
+                         *         "idempotency_key": "pay-1",
+                         *         "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
+                         *         "outcome": "refund_due",
+                         *         "status": "success",
+                         *         "reason": "already_paid",
+                         *         "amount": 19800,
+                         *         "currency": "USD",
+                         *         "transaction_id": "tx_1",
+                         *         "created_at": "2026-11-27T12:05:00.000Z",
+                         *         "refunded_at": null
+                         *       }
+                         *     }
+                         */
                         "application/json": {
+                            /**
+                             * @example {
+                             *       "idempotency_key": "pay-1",
+                             *       "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
+                             *       "outcome": "refund_due",
+                             *       "status": "success",
+                             *       "reason": "already_paid",
+                             *       "amount": 19800,
+                             *       "currency": "USD",
+                             *       "transaction_id": "tx_1",
+                             *       "created_at": "2026-11-27T12:05:00.000Z",
+                             *       "refunded_at": null
+                             *     }
+                             */
                             data: {
                                 idempotency_key: string;
                                 order_id: string;
@@ -1865,7 +2527,21 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
+                        /**
+                         * @example {
+                         *       "data": {
+                         *         "outcome": "parked",
+                         *         "order": null
+                         *       }
+                         *     }
+                         */
                         "application/json": {
+                            /**
+                             * @example {
+                             *       "outcome": "parked",
+                             *       "order": null
+                             *     }
+                             */
                             data: {
                                 /**
                                  * @description What the payment did
@@ -1941,7 +2617,21 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
+                        /**
+                         * @example {
+                         *       "data": {
+                         *         "outcome": "parked",
+                         *         "order": null
+                         *       }
+                         *     }
+                         */
                         "application/json": {
+                            /**
+                             * @example {
+                             *       "outcome": "parked",
+                             *       "order": null
+                             *     }
+                             */
                             data: {
                                 /**
                                  * @description What the payment did
@@ -2048,7 +2738,19 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
+                        /**
+                         * @example {
+                         *       "data": {
+                         *         "status": "ok"
+                         *       }
+                         *     }
+                         */
                         "application/json": {
+                            /**
+                             * @example {
+                             *       "status": "ok"
+                             *     }
+                             */
                             data: {
                                 /** @enum {string} */
                                 status: "ok";
@@ -2127,7 +2829,29 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
+                        /**
+                         * @example {
+                         *       "data": {
+                         *         "status": "ready",
+                         *         "checks": {
+                         *           "redis": "ok",
+                         *           "postgresql": "ok",
+                         *           "fence": "ok"
+                         *         }
+                         *       }
+                         *     }
+                         */
                         "application/json": {
+                            /**
+                             * @example {
+                             *       "status": "ready",
+                             *       "checks": {
+                             *         "redis": "ok",
+                             *         "postgresql": "ok",
+                             *         "fence": "ok"
+                             *       }
+                             *     }
+                             */
                             data: {
                                 /** @enum {string} */
                                 status: "ready";

@@ -1,7 +1,5 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
-import swagger from '@fastify/swagger'
-import swaggerUi from '@fastify/swagger-ui'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { Ajv } from 'ajv'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
@@ -9,6 +7,7 @@ import type { Config } from '../config.ts'
 import { createLog } from '../log.ts'
 import { addDeadline, DEADLINE_MS } from './deadline.ts'
 import type { Deps } from './deps.ts'
+import { addDocs } from './docs.ts'
 import { addErrorHandlers, handleClientError, sendInvalid } from './errors.ts'
 import { addIdentity } from './identity.ts'
 import { addJsonParser } from './json.ts'
@@ -39,7 +38,6 @@ const KEEP_ALIVE_TIMEOUT_MS = 72_000
 /** Ids may have 200 characters, which may come percent-encoded. */
 const MAX_PARAM_CHARS = 600
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,100}$/
-const VERSION = '0.1.0'
 
 const process_name = randomBytes(9).toString('base64url')
 let request_count = 0
@@ -62,35 +60,6 @@ function addValidators(app: FastifyInstance): void {
   app.setValidatorCompiler(({ schema, httpPart }) =>
     (httpPart === 'params' || httpPart === 'querystring' ? reading : strict).compile(schema as object),
   )
-}
-
-async function addDocs(app: FastifyInstance): Promise<void> {
-  await app.register(swagger, {
-    openapi: {
-      openapi: '3.1.0',
-      info: {
-        title: 'Holdfast',
-        version: VERSION,
-        description:
-          'Stock for flash sales: hold, order, pay. Errors are RFC 9457 problems with a stable `code`.',
-        license: { name: 'MIT', identifier: 'MIT' },
-      },
-      components: {
-        securitySchemes: {
-          admin: { type: 'http', scheme: 'bearer', description: 'ADMIN_TOKEN' },
-          customer: {
-            type: 'http',
-            scheme: 'bearer',
-            bearerFormat: 'JWT',
-            description: 'Whose `sub` is the customer; needed where the service is configured with tokens',
-          },
-        },
-      },
-      tags: ['Products', 'Holds', 'Orders', 'Payments', 'Operations'].map((name) => ({ name })),
-    },
-  })
-  await app.register(swaggerUi, { routePrefix: '/docs' })
-  app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger())
 }
 
 /** A number says how many proxies stand in front. */

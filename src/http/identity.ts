@@ -35,8 +35,9 @@ function createIdentify(app: FastifyInstance, config: Config, readCustomer: Read
 /** Makes the routes of a plugin those of customers: with tokens configured, each request needs one. */
 export async function addIdentity(app: FastifyInstance, config: Config): Promise<void> {
   app.addHook('onRoute', (route) => {
-    alsoRefused(route, 401)
-    route.schema = { ...route.schema, security: [{ customer: [] }, { admin: [] }, {}] }
+    alsoRefused(route, 'unauthorized')
+    const { security = [{ customer: [] }, { admin: [] }, {}] } = route.schema ?? {}
+    route.schema = { ...route.schema, security }
   })
   const readCustomer = await createTokenReader(config)
   if (readCustomer) app.addHook('onRequest', createIdentify(app, config, readCustomer))

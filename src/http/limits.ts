@@ -35,7 +35,7 @@ export async function addLimits(app: FastifyInstance, { config, engine }: Deps):
   app.addHook('onRoute', (route) => {
     const { is_signed, is_unlimited } = route.config ?? {}
     if (is_signed || is_unlimited) return
-    alsoRefused(route, 429)
+    alsoRefused(route, 'rate_limited')
     // Before the check of the admin's token, so that guesses count.
     if (limit) route.onRequest = [limit, ...[route.onRequest ?? []].flat()]
   })

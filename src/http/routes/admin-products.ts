@@ -47,7 +47,7 @@ export const adminProductRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, d
         summary: 'Create a product',
         security: [{ admin: [] }],
         body: CreateProductBody,
-        response: replies({ 201: Data(ShelvedProduct) }, [400, 401]),
+        response: replies({ 201: Data(ShelvedProduct) }, ['validation_failed', 'unauthorized']),
       },
     },
     async (request, reply) => {
@@ -75,7 +75,11 @@ export const adminProductRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, d
         security: [{ admin: [] }],
         params: ProductParams,
         body: ChangeProductBody,
-        response: replies({ 200: Data(ShelvedProduct) }, [400, 401, 404]),
+        response: replies({ 200: Data(ShelvedProduct) }, [
+          'validation_failed',
+          'unauthorized',
+          'product_not_found',
+        ]),
       },
     },
     async (request, reply) => {
@@ -104,7 +108,13 @@ export const adminProductRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, d
         params: ProductParams,
         headers: RequiredIdempotencyHeaders,
         body: StockBody,
-        response: replies({ 200: Data(ShelvedProduct) }, [400, 401, 404, 409, 422]),
+        response: replies({ 200: Data(ShelvedProduct) }, [
+          'validation_failed',
+          'unauthorized',
+          'product_not_found',
+          'stock_in_use',
+          'idempotency_key_reused',
+        ]),
       },
     },
     async (request, reply) => {

@@ -80,7 +80,19 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
         summary: 'Place a hold',
         headers: IdempotencyHeaders,
         body: PlaceHoldBody,
-        response: replies({ 201: Data(Hold) }, [400, 404, 409, 422]),
+        response: replies({ 201: Data(Hold) }, [
+          'validation_failed',
+          'customer_required',
+          'product_not_found',
+          'insufficient_stock',
+          'sale_not_started',
+          'sale_ended',
+          'sale_paused',
+          'limit_exceeded',
+          'currency_mismatch',
+          'not_in_one_shard',
+          'idempotency_key_reused',
+        ]),
       },
     },
     async (request, reply) => {
@@ -115,7 +127,7 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
           'Holds that are paid for are among them, though they do not expire. With `?product_id=` a page may be short, or empty, and still not the last: that one has no `next_cursor`. A hold that is extended moves back in this order.',
         security: [{ admin: [] }],
         querystring: HoldQuery,
-        response: replies({ 200: Page(Hold) }, [400, 401]),
+        response: replies({ 200: Page(Hold) }, ['validation_failed', 'unauthorized']),
       },
     },
     async (request, reply) => {
@@ -136,7 +148,7 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
         tags: ['Holds'],
         summary: 'Read a hold',
         params: HoldParams,
-        response: replies({ 200: Data(Hold) }, [404, 410]),
+        response: replies({ 200: Data(Hold) }, ['hold_not_found', 'hold_expired', 'hold_released']),
       },
     },
     async (request, reply) => {
@@ -163,7 +175,7 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
         tags: ['Holds'],
         summary: 'Release a hold; its units are free at once',
         params: HoldParams,
-        response: replies({ 204: Type.Null() }, [404, 409, 410]),
+        response: replies({ 204: Type.Null() }, ['hold_not_found', 'hold_already_used', 'hold_expired']),
       },
     },
     async (request, reply) => {
@@ -194,7 +206,13 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
         tags: ['Holds'],
         summary: 'Let a hold end one full TTL from now, at most three TTLs after it was placed',
         params: HoldParams,
-        response: replies({ 200: Data(Hold) }, [404, 409, 410]),
+        response: replies({ 200: Data(Hold) }, [
+          'hold_not_found',
+          'hold_already_used',
+          'extension_limit',
+          'hold_expired',
+          'hold_released',
+        ]),
       },
     },
     async (request, reply) => {

@@ -29,8 +29,11 @@ export const operationRoutes: FastifyPluginAsyncTypebox<
       config: { is_unlimited: true },
       schema: {
         tags: ['Operations'],
+        security: [],
         summary: 'Whether the process lives',
-        response: { 200: Data(Type.Object({ status: Type.Literal('ok') })) },
+        response: {
+          200: Data(Type.Object({ status: Type.Literal('ok') }, { examples: [{ status: 'ok' }] })),
+        },
       },
     },
     async () => ({ data: { status: 'ok' as const } }),
@@ -42,6 +45,7 @@ export const operationRoutes: FastifyPluginAsyncTypebox<
       config: { is_unlimited: true },
       schema: {
         tags: ['Operations'],
+        security: [],
         summary: 'Numbers for Prometheus',
         response: { 200: TextReply('text/plain', 'In the text format of Prometheus') },
       },
@@ -55,8 +59,19 @@ export const operationRoutes: FastifyPluginAsyncTypebox<
       config: { is_unlimited: true },
       schema: {
         tags: ['Operations'],
+        security: [],
         summary: 'Whether Redis, PostgreSQL and the fence are fine',
-        response: replies({ 200: Data(Type.Object({ status: Type.Literal('ready'), checks: Check })) }, []),
+        response: replies(
+          {
+            200: Data(
+              Type.Object(
+                { status: Type.Literal('ready'), checks: Check },
+                { examples: [{ status: 'ready', checks: { redis: 'ok', postgresql: 'ok', fence: 'ok' } }] },
+              ),
+            ),
+          },
+          ['recovering'],
+        ),
       },
     },
     async (_request, reply) => {

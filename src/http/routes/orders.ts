@@ -50,7 +50,15 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (
         summary: 'Make the order of a hold, once',
         headers: IdempotencyHeaders,
         body: CreateOrderBody,
-        response: replies({ 201: Data(Order) }, [400, 404, 409, 410, 422]),
+        response: replies({ 201: Data(Order) }, [
+          'validation_failed',
+          'hold_not_found',
+          'insufficient_stock',
+          'hold_already_used',
+          'hold_expired',
+          'hold_released',
+          'idempotency_key_reused',
+        ]),
       },
     },
     async (request, reply) => {
@@ -98,9 +106,9 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (
         tags: ['Orders'],
         summary: 'List orders, newest first',
         description: 'As PostgreSQL has them: what was answered 2xx. A customer sees own orders only.',
-        security: [{ admin: [] }],
+        security: [{ admin: [] }, { customer: [] }],
         querystring: OrderQuery,
-        response: replies({ 200: Page(Order) }, [400, 401]),
+        response: replies({ 200: Page(Order) }, ['validation_failed', 'unauthorized']),
       },
     },
     async (request, reply) => {
@@ -127,7 +135,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (
         tags: ['Orders'],
         summary: 'Read an order',
         params: OrderParams,
-        response: replies({ 200: Data(Order) }, [404]),
+        response: replies({ 200: Data(Order) }, ['order_not_found']),
       },
     },
     async (request, reply) => {
@@ -144,7 +152,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (
         tags: ['Orders'],
         summary: 'Cancel an unpaid order; its units are free at once',
         params: OrderParams,
-        response: replies({ 200: Data(Order) }, [404, 409]),
+        response: replies({ 200: Data(Order) }, ['order_not_found', 'order_not_pending']),
       },
     },
     async (request, reply) => {

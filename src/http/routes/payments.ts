@@ -28,9 +28,14 @@ export const paymentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
       schema: {
         tags: ['Payments'],
         summary: 'Announce a payment, signed as Standard Webhooks say',
+        security: [{ webhook: [] }, {}],
         headers: IdempotencyHeaders,
         body: PaymentBody,
-        response: replies({ 200: Data(PaymentResult), 202: Data(PaymentResult) }, [400, 401, 413, 422]),
+        response: replies({ 200: Data(PaymentResult), 202: Data(PaymentResult) }, [
+          'validation_failed',
+          'invalid_signature',
+          'idempotency_key_reused',
+        ]),
       },
     },
     async (request, reply) => {
@@ -76,7 +81,7 @@ export const paymentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
         description: 'With `?outcome=refund_due&refunded=false`: the money that has to go back.',
         security: [{ admin: [] }],
         querystring: PaymentQuery,
-        response: replies({ 200: Page(Payment) }, [400, 401]),
+        response: replies({ 200: Page(Payment) }, ['validation_failed', 'unauthorized']),
       },
     },
     async (request, reply) => {
@@ -104,7 +109,7 @@ export const paymentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
         summary: 'Say that a payment that was due for refund has been paid back',
         security: [{ admin: [] }],
         params: PaymentParams,
-        response: replies({ 200: Data(Payment) }, [401, 404, 409]),
+        response: replies({ 200: Data(Payment) }, ['unauthorized', 'payment_not_found', 'refund_not_due']),
       },
     },
     async (request, reply) => {

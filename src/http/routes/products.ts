@@ -35,9 +35,10 @@ export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engi
       config: { is_shed: true },
       schema: {
         tags: ['Products'],
+        security: [],
         summary: 'List products by id',
         querystring: PageQuery,
-        response: replies({ 200: Page(Product) }, [400]),
+        response: replies({ 200: Page(Product) }, ['validation_failed']),
       },
     },
     async (request, reply) => {
@@ -61,9 +62,10 @@ export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engi
       config: { is_shed: true, is_bounded: true },
       schema: {
         tags: ['Products'],
+        security: [],
         summary: 'Read a product with its stock',
         params: ProductParams,
-        response: replies({ 200: Data(Product) }, [400, 404]),
+        response: replies({ 200: Data(Product) }, ['validation_failed', 'product_not_found']),
       },
     },
     async (request, reply) => {
@@ -79,9 +81,10 @@ export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engi
       config: { is_shed: true, is_bounded: true },
       schema: {
         tags: ['Products'],
+        security: [],
         summary: 'Read the stock of a product',
         params: ProductParams,
-        response: replies({ 200: Data(StockWithState) }, [400, 404]),
+        response: replies({ 200: Data(StockWithState) }, ['validation_failed', 'product_not_found']),
       },
     },
     async (request, reply) => {

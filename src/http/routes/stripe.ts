@@ -107,9 +107,14 @@ export const stripeRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
       schema: {
         tags: ['Payments'],
         summary: 'Receive an event of Stripe',
+        security: [{ stripe: [] }],
         description:
           'Events that say nothing of the payment of an order (`metadata.order_id`) are answered 200 and ignored.',
-        response: replies({ 200: Data(PaymentResult), 202: Data(PaymentResult) }, [400, 401, 413, 422]),
+        response: replies({ 200: Data(PaymentResult), 202: Data(PaymentResult) }, [
+          'validation_failed',
+          'invalid_signature',
+          'idempotency_key_reused',
+        ]),
       },
     },
     async (request, reply) => {

@@ -1,5 +1,6 @@
 import { type TInteger, type TSchema, Type } from '@sinclair/typebox'
 import type { RouteOptions } from 'fastify'
+import { PROBLEMS, type ProblemCode, problem } from '../problem.ts'
 
 /** Text without control characters and halves of surrogate pairs: what PostgreSQL and every client can hold. */
 const CLEAN_TEXT = '^[^\\u0000-\\u001f\\u007f\\ud800-\\udfff]+$'
@@ -36,12 +37,23 @@ export const Word = <const Words extends readonly string[]>(words: Words, descri
 export const TextReply = (type: string, description: string) =>
   Type.Unsafe<string>({ description, content: { [type]: { schema: { type: 'string' } } } })
 
-export const Data = <Schema extends TSchema>(schema: Schema) => Type.Object({ data: schema })
+const examplesOf = (schema: TSchema, wrap: (example: unknown) => unknown) =>
+  schema.examples ? { examples: (schema.examples as unknown[]).map(wrap) } : {}
+export const Data = <Schema extends TSchema>(schema: Schema) =>
+  Type.Object(
+    { data: schema },
+    examplesOf(schema, (data) => ({ data })),
+  )
 export const Page = <Schema extends TSchema>(schema: Schema) =>
-  Type.Object({
-    data: Type.Array(schema),
-    meta: Type.Object({ next_cursor: Nullable(Type.String({ description: 'Where the next page starts' })) }),
-  })
+  Type.Object(
+    {
+      data: Type.Array(schema),
+      meta: Type.Object({
+        next_cursor: Nullable(Type.String({ description: 'Where the next page starts' })),
+      }),
+    },
+    examplesOf(schema, (one) => ({ data: [one], meta: { next_cursor: null } })),
+  )
 
 /** Documented as optional, and always there for a route: the validator fills in the default. */
 const Limit = Type.Optional(
@@ -80,16 +92,56 @@ export const Problem = Type.Object(
   { additionalProperties: true, description: 'RFC 9457' },
 )
 
-const A_PROBLEM = { description: 'A problem', content: { 'application/problem+json': { schema: Problem } } }
+/** Members that belong to a code, as an example shows them. */
+const MEMBERS: Partial<Record<ProblemCode, object>> = {
+  validation_failed: { errors: [{ path: '/qty', message: 'must be integer' }] },
+  insufficient_stock: { reason: 'all_held', available: 0 },
+  limit_exceeded: { limit: 2 },
+  stock_in_use: { available: 10 },
+  hold_already_used: { order_id: 'ord_jZu8jHczExm5aNPo1a200defdaf0' },
+}
+const exampleOf = (code: ProblemCode) => problem(code, undefined, { ...MEMBERS[code] })
 
-/** The replies of a route: its successes, and problems for the given statuses besides those any route may have. */
-export function replies<Successes extends Record<number, TSchema>>(successes: Successes, problems: number[]) {
-  const refusals = [...new Set([...problems, 503])].map((status) => [status, A_PROBLEM])
-  return { ...successes, ...(Object.fromEntries(refusals) as Record<4, typeof Problem>) }
+/** The refusals that have one status, each code with an example. */
+function refusal(codes: Iterable<ProblemCode>) {
+  const examples = Object.fromEntries([...codes].map((code) => [code, { value: exampleOf(code) }]))
+  return {
+    description: Object.keys(examples).join(', ') || 'A problem',
+    content: { 'application/problem+json': { schema: Problem, examples } },
+  }
 }
 
-/** Adds a status to the documented refusals of a route, for what is decided before the route is reached. */
-export function alsoRefused(route: RouteOptions, status: number): void {
-  const response = route.schema?.response as Record<string, unknown> | undefined
-  if (response) route.schema = { ...route.schema, response: { ...response, [status]: A_PROBLEM } }
+type Refusal = ReturnType<typeof refusal>
+
+const statusOf = (code: ProblemCode) => PROBLEMS[code][0]
+
+function addRefusal(response: Record<number, unknown>, code: ProblemCode): void {
+  const known = response[statusOf(code)] as Refusal | undefined
+  const codes = Object.keys(known?.content['application/problem+json'].examples ?? {}) as ProblemCode[]
+  response[statusOf(code)] = refusal([...codes, code])
+}
+
+/**
+ * The replies of a route: its successes, and refusals with the given codes besides those any route may have. A status stands for
+ * itself where no code does, as in what the service is compared with.
+ */
+export function replies<Successes extends Record<number, TSchema>>(
+  successes: Successes,
+  refused: Array<ProblemCode | number>,
+) {
+  const refusals: Record<number, unknown> = {}
+  for (const one of [...refused, 'unavailable'] as const) {
+    if (typeof one === 'number') refusals[one] ??= refusal([])
+    else addRefusal(refusals, one)
+  }
+  return { ...successes, ...(refusals as Record<4, typeof Problem>) }
+}
+
+/** Adds a code to the documented refusals of a route, for what is decided before the route is reached. */
+export function alsoRefused(route: RouteOptions, code: ProblemCode): void {
+  const response = route.schema?.response as Record<number, unknown> | undefined
+  if (!response) return
+  const more = { ...response }
+  addRefusal(more, code)
+  route.schema = { ...route.schema, response: more }
 }

@@ -43,16 +43,35 @@ export const Item = Type.Object({
   unit_amount: Count('Price of a unit in minor units, locked for the life of the hold'),
 })
 
-export const Hold = Type.Object({
-  hold_id: Type.String(),
-  order_id: Type.String({ description: 'The id that the order made from this hold will have' }),
-  status: Word(['active', 'ordered'], 'ordered: the hold is an order'),
-  product_id: Nullable(Count('Of a hold on one product', 1)),
-  qty: Nullable(Count('Of a hold on one product', 1)),
-  items: Type.Array(Item),
-  amount: Count('Sum in minor units'),
-  currency: Currency,
-  customer_id: Nullable(Type.String()),
-  created_at: Time('When it was placed'),
-  expires_at: Time('From this millisecond on it is dead'),
-})
+export const Hold = Type.Object(
+  {
+    hold_id: Type.String(),
+    order_id: Type.String({ description: 'The id that the order made from this hold will have' }),
+    status: Word(['active', 'ordered'], 'ordered: the hold is an order'),
+    product_id: Nullable(Count('Of a hold on one product', 1)),
+    qty: Nullable(Count('Of a hold on one product', 1)),
+    items: Type.Array(Item),
+    amount: Count('Sum in minor units'),
+    currency: Currency,
+    customer_id: Nullable(Type.String()),
+    created_at: Time('When it was placed'),
+    expires_at: Time('From this millisecond on it is dead'),
+  },
+  {
+    examples: [
+      {
+        hold_id: 'hld_jZu8jHczExm5aNPo1a200defdaf0',
+        order_id: 'ord_jZu8jHczExm5aNPo1a200defdaf0',
+        status: 'active',
+        product_id: 1,
+        qty: 2,
+        items: [{ product_id: 1, qty: 2, unit_amount: 9900 }],
+        amount: 19800,
+        currency: 'USD',
+        customer_id: 'c-17',
+        created_at: '2026-11-27T12:00:00.000Z',
+        expires_at: '2026-11-27T12:02:00.000Z',
+      },
+    ],
+  },
+)

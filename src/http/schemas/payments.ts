@@ -13,7 +13,18 @@ export const PaymentBody = Type.Object(
     payment_method: Type.Optional(Text(200, 'For your records')),
     transaction_id: Type.Optional(Text(200, 'For your records')),
   },
-  { additionalProperties: false },
+  {
+    additionalProperties: false,
+    examples: [
+      {
+        idempotency_key: 'pay-1',
+        order_id: 'ord_jZu8jHczExm5aNPo1a200defdaf0',
+        status: 'success',
+        amount: 19800,
+        currency: 'USD',
+      },
+    ],
+  },
 )
 
 const OUTCOMES = ['parked', 'applied', 'ignored', 'refund_due'] as const
@@ -33,22 +44,43 @@ export const PaymentQuery = Type.Object(
   { additionalProperties: false },
 )
 
-export const Payment = Type.Object({
-  idempotency_key: Type.String(),
-  order_id: Type.String(),
-  outcome: Word(OUTCOMES, 'As it stands after a parked payment was settled'),
-  status: Word(['success', 'failed'], 'What the sender announced'),
-  reason: Reason,
-  amount: Nullable(Count('Minor units')),
-  currency: Nullable(Currency),
-  transaction_id: Nullable(Type.String()),
-  created_at: Time('When it came first'),
-  refunded_at: Nullable(Time('When somebody said that the money went back')),
-})
+export const Payment = Type.Object(
+  {
+    idempotency_key: Type.String(),
+    order_id: Type.String(),
+    outcome: Word(OUTCOMES, 'As it stands after a parked payment was settled'),
+    status: Word(['success', 'failed'], 'What the sender announced'),
+    reason: Reason,
+    amount: Nullable(Count('Minor units')),
+    currency: Nullable(Currency),
+    transaction_id: Nullable(Type.String()),
+    created_at: Time('When it came first'),
+    refunded_at: Nullable(Time('When somebody said that the money went back')),
+  },
+  {
+    examples: [
+      {
+        idempotency_key: 'pay-1',
+        order_id: 'ord_jZu8jHczExm5aNPo1a200defdaf0',
+        outcome: 'refund_due',
+        status: 'success',
+        reason: 'already_paid',
+        amount: 19800,
+        currency: 'USD',
+        transaction_id: 'tx_1',
+        created_at: '2026-11-27T12:05:00.000Z',
+        refunded_at: null,
+      },
+    ],
+  },
+)
 
-export const PaymentResult = Type.Object({
-  outcome: Word([...OUTCOMES, 'duplicate'], 'What the payment did'),
-  first_outcome: Type.Optional(Word(OUTCOMES, 'Of a duplicate: what was answered first')),
-  reason: Type.Optional(Reason),
-  order: Type.Union([Order, Type.Null()]),
-})
+export const PaymentResult = Type.Object(
+  {
+    outcome: Word([...OUTCOMES, 'duplicate'], 'What the payment did'),
+    first_outcome: Type.Optional(Word(OUTCOMES, 'Of a duplicate: what was answered first')),
+    reason: Type.Optional(Reason),
+    order: Type.Union([Order, Type.Null()]),
+  },
+  { examples: [{ outcome: 'parked', order: null }] },
+)

@@ -50,7 +50,20 @@ export const CreateProductBody = Type.Object(
       Text(200, 'Products of one shelf can be held together, in one cart; it can not be changed'),
     ),
   },
-  { additionalProperties: false },
+  {
+    additionalProperties: false,
+    examples: [
+      { name: 'Shoe', unit_amount: 9900, currency: 'USD', total_stock: 100 },
+      {
+        name: 'Shoe, two a buyer',
+        unit_amount: 9900,
+        currency: 'USD',
+        total_stock: 100,
+        hold_ttl_seconds: 300,
+        max_per_customer: 2,
+      },
+    ],
+  },
 )
 
 export const ChangeProductBody = Type.Object(
@@ -94,7 +107,10 @@ const State = Word(
 )
 
 export const Stock = Type.Object(STOCK, { description: 'available + held + pending + sold = total' })
-export const StockWithState = Type.Object({ ...STOCK, state: State })
+export const StockWithState = Type.Object(
+  { ...STOCK, state: State },
+  { examples: [{ total: 100, available: 85, held: 10, pending: 2, sold: 3, state: 'available' }] },
+)
 
 const PRODUCT = {
   id: Count('Product id', 1),
@@ -111,8 +127,27 @@ const PRODUCT = {
   max_per_customer: Nullable(Count('Units of one customer at most', 1)),
 }
 
-export const Product = Type.Object(PRODUCT)
-export const ShelvedProduct = Type.Object({
-  ...PRODUCT,
-  shelf: Type.Optional(Type.String({ description: 'Where the product has one' })),
-})
+const EXAMPLES = {
+  examples: [
+    {
+      id: 1,
+      name: 'Shoe',
+      unit_amount: 9900,
+      currency: 'USD',
+      available_stock: 85,
+      stock: { total: 100, available: 85, held: 10, pending: 2, sold: 3 },
+      state: 'available',
+      starts_at: null,
+      ends_at: null,
+      hold_ttl_seconds: 120,
+      max_per_hold: null,
+      max_per_customer: null,
+    },
+  ],
+}
+
+export const Product = Type.Object(PRODUCT, EXAMPLES)
+export const ShelvedProduct = Type.Object(
+  { ...PRODUCT, shelf: Type.Optional(Type.String({ description: 'Where the product has one' })) },
+  EXAMPLES,
+)
