@@ -1,4 +1,5 @@
 import { runCommand, say } from '../src/bin/lifecycle.ts'
+import { showProgress } from '../src/progress.mjs'
 import type { Sample } from './figures.ts'
 import { openGround } from './ground.ts'
 import { HELP, type Options, readOptions } from './options.ts'
@@ -15,10 +16,11 @@ import { openStage } from './stage.ts'
 const UNIT_ROWS_PER_SECOND = 8_000
 
 /** Everything has its turn in each round, so that what changes on the machine meanwhile meets all alike. */
-async function measure(context: Context): Promise<void> {
+async function measure(context: Context, note: (detail: string) => void): Promise<void> {
   const { options } = context
   const has = (scenario: string) => options.scenarios.includes(scenario)
   for (let round = 1; round <= options.rounds; round += 1) {
+    note(`round ${round} of ${options.rounds}`)
     await rotate(context, round)
     if (has('open-loop')) await openLoop(context, round)
     if (has('overload')) await overload(context, round)
@@ -39,12 +41,15 @@ runCommand({ is_service: false }, async (life) => {
   }
   const started_ms = Date.now()
   say('starting Redis, PostgreSQL, the service and its baselines')
-  const stage = await openStage(life, serversOf(options.scenarios), say)
-  const ground = await openGround(stage, unitRows(options))
+  const { stage, ground } = await showProgress('starting', async () => {
+    const stage = await openStage(life, serversOf(options.scenarios), say)
+    const ground = await openGround(stage, unitRows(options))
+    await ground.reset()
+    return { stage, ground }
+  })
   const samples: Sample[] = []
-  await ground.reset()
-  await measure({ stage, ground, options, samples, say })
-  const shard = await ground.check()
+  await showProgress('measuring', (note) => measure({ stage, ground, options, samples, say }, note))
+  const shard = await showProgress('comparing Redis with PostgreSQL', () => ground.check())
   const books = ground.books()
   const machine = await readMachine(stage)
   const minutes = (Date.now() - started_ms) / 60_000

@@ -9,6 +9,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { clearProgress, showProgress } from '../src/progress.mjs'
 import { reason, run } from './command.mjs'
 import { findInstaller } from './installer.mjs'
 import { inTurn } from './turn.mjs'
@@ -18,6 +19,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
 /** @param {string} line */
 function say(line) {
+  clearProgress()
   process.stderr.write(`holdfast: ${line}\n`)
 }
 
@@ -45,10 +47,10 @@ await import(pathToFileURL(path).href)
 
 /**
  * Runs a command in the project's folder; ends this process when it was stopped.
- * @param {string[]} command @param {{ isSystem?: boolean }} [options]
+ * @param {string} what @param {string[]} command @param {{ isSystem?: boolean }} [options]
  */
-async function runOrStop(command, options) {
-  const { isStopped, ...result } = await run(root, command, options)
+async function runOrStop(what, command, options) {
+  const { isStopped, ...result } = await showProgress(what, () => run(root, command, options))
   return isStopped ? fail('stopped while setting up') : result
 }
 
@@ -74,7 +76,7 @@ async function installDependencies() {
         omitsDev ? '--omit=dev' : '--include=dev',
         '--include=optional',
       ]
-      const { isOk, output } = await runOrStop([...npm, 'ci', ...flags])
+      const { isOk, output } = await runOrStop('npm ci', [...npm, 'ci', ...flags])
       if (!isOk) fail(`npm ci failed: ${reason(output)}: mend that and start again`)
     },
   )
@@ -135,9 +137,8 @@ async function installRedis() {
       }
       let output = ''
       for (const { command, is_optional } of installer.commands) {
-        const result = await runOrStop([...installer.prefix, ...command], {
-          isSystem: installer.name !== 'brew',
-        })
+        const isSystem = installer.name !== 'brew'
+        const result = await runOrStop(installer.name, [...installer.prefix, ...command], { isSystem })
         output = result.output
         if (!result.isOk && !is_optional) fail(`${installer.name} failed: ${reason(output)}: ${remedy}`)
       }

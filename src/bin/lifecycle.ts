@@ -1,6 +1,7 @@
 import { watchParent } from '../embedded/parent.ts'
 import { StartError } from '../errors.ts'
 import { hideSecrets, secretsOf } from '../log.ts'
+import { clearProgress } from '../progress.mjs'
 
 /** Everything has ended by then; the promise is 10 s from the signal to the end of the process. */
 const STOP_LIMIT_MS = 9_500
@@ -22,7 +23,15 @@ export type Link = {
 }
 
 /** Prints a line about what the command does. */
-export const say = (line: string) => process.stdout.write(`holdfast: ${line}\n`)
+export function say(line: string): void {
+  clearProgress()
+  process.stdout.write(`holdfast: ${line}\n`)
+}
+
+function sayError(line: string): void {
+  clearProgress()
+  process.stderr.write(`holdfast: ${line}\n`)
+}
 
 /** What went wrong, in a line that anybody may read. */
 function explain(error: unknown): string {
@@ -45,7 +54,7 @@ export function runCommand(
   start: (life: Life) => Promise<number | undefined>,
 ): void {
   const { is_service, link } = options
-  const complain = link?.complain ?? ((line: string) => process.stderr.write(`holdfast: ${line}\n`))
+  const complain = link?.complain ?? sayError
   const cleanups: Array<() => Promise<void>> = []
   const stopping = new AbortController()
   let ending = false

@@ -3,6 +3,7 @@ import type { Config } from '../config.ts'
 import { migrateDb } from '../db/migrate.ts'
 import { openServers, type Servers } from '../embedded/servers.ts'
 import { createLog } from '../log.ts'
+import { showProgress } from '../progress.mjs'
 import { openService, type Service } from '../service.ts'
 import { type Life, say } from './lifecycle.ts'
 
@@ -17,7 +18,7 @@ export async function openMigrated(config: Config, life: Life): Promise<Servers>
   })
   life.onStop(() => servers.close())
   life.stopping.throwIfAborted()
-  await migrateDb(servers.database_url)
+  await showProgress('migrating the database', () => migrateDb(servers.database_url))
   life.stopping.throwIfAborted()
   return servers
 }

@@ -6,6 +6,7 @@ import { checkDb, openDb } from '../db/client.ts'
 import { createEngine } from '../engine/engine.ts'
 import { checkRedis, connectRedis } from '../engine/redis.ts'
 import { StartError } from '../errors.ts'
+import { showProgress } from '../progress.mjs'
 import { seeded } from '../random.ts'
 import { buy } from '../rehearsal/buyers.ts'
 import { type Certificate, certify } from '../rehearsal/certificate.ts'
@@ -78,7 +79,9 @@ function readOptions(argv: string[]): Options | undefined {
 async function openPlace(options: Options, life: Life): Promise<Place> {
   if (options.url === undefined) {
     say('starting an installation of its own')
-    const stage = await openStage({ stopping: life.stopping })
+    const stage = await showProgress('starting Redis, PostgreSQL and the API', () =>
+      openStage({ stopping: life.stopping }),
+    )
     life.onStop(() => stage.close())
     return { ...stage, stage }
   }
@@ -107,12 +110,15 @@ async function createProduct(url: string, units: number): Promise<number> {
   return data.id
 }
 
+type Rehearsed = { certificate: Certificate; fault: FaultName | undefined; ready_ms: number }
+
 async function rehearse(
   place: Place,
   options: Options,
   run: number,
   life: Life,
-): Promise<{ certificate: Certificate; fault: FaultName | undefined; ready_ms: number }> {
+  note: (detail: string) => void,
+): Promise<Rehearsed> {
   const { url, stage } = place
   const draw = seeded(options.seed + run)
   const product_id = await createProduct(url, options.units)
@@ -121,12 +127,17 @@ async function rehearse(
   const buyers = Array.from({ length: options.buyers }, (_, at) =>
     buy(ledger, { url, product_id, draw: seeded(options.seed + run * 1_000 + at), stop: stop.signal }),
   )
+  note(`${options.buyers} buyers`)
   const half_ms = (options.seconds * 1000) / 2
   await setTimeout(half_ms * (0.5 + draw() / 2), undefined, { signal: life.stopping })
   const fault = stage && options.faults[Math.floor(draw() * options.faults.length)]
-  if (fault) await stage.inject(fault)
+  if (fault) {
+    note(`${options.buyers} buyers, ${fault}`)
+    await stage.inject(fault)
+  }
   const ready_ms = await awaitReady(url)
   await setTimeout(half_ms, undefined, { signal: life.stopping })
+  note('counting')
   stop.abort()
   await Promise.race([Promise.all(buyers), setTimeout(FINISH_LIMIT_MS)])
   await awaitReady(url)
@@ -206,7 +217,9 @@ runCommand({ is_service: false }, async (life) => {
   }
   const ready = new Map<string, number[]>()
   for (let run = 0; run < options.runs; run += 1) {
-    const { certificate, fault, ready_ms } = await rehearse(place, options, run, life)
+    const what = `rehearsing, run ${run + 1} of ${options.runs}`
+    const rehearsed: Rehearsed = await showProgress(what, (note) => rehearse(place, options, run, life, note))
+    const { certificate, fault, ready_ms } = rehearsed
     if (fault) ready.set(fault, [...(ready.get(fault) ?? []), ready_ms])
     const story = fault ? `${fault}: ready again after ${ready_ms} ms` : 'no fault'
     for (const name of ['units', 'held', 'sold', 'refused', 'acknowledged', 'oversold'] as const)

@@ -7,6 +7,7 @@ import { createEngine } from '../engine/engine.ts'
 import { checkRedis, connectRedis } from '../engine/redis.ts'
 import { StartError } from '../errors.ts'
 import { redriveBuried } from '../journal/recovery.ts'
+import { showProgress } from '../progress.mjs'
 import { type ShardReport, verifyShard } from '../recovery/verify.ts'
 import { type Life, runCommand, say } from './lifecycle.ts'
 import { openMigrated, openOn } from './open.ts'
@@ -72,10 +73,13 @@ async function verifyAll(servers: Servers, config: Config): Promise<boolean> {
       order_ttl_ms: config.ORDER_TTL_SECONDS * 1000,
     }
     const engine = createEngine({ redis, shards: config.STOCK_SHARDS, ...ttls })
-    const reports = []
-    for (let shard = 0; shard < engine.shards; shard += 1) {
-      reports.push(await verifyShard(engine, db, shard, setTimeout))
-    }
+    const reports: Array<Awaited<ReturnType<typeof verifyShard>>> = []
+    await showProgress('comparing Redis with PostgreSQL', async (note) => {
+      for (let shard = 0; shard < engine.shards; shard += 1) {
+        note(`shard ${shard + 1} of ${engine.shards}`)
+        reports.push(await verifyShard(engine, db, shard, setTimeout))
+      }
+    })
     print(reports)
     return reports.every(({ is_clean }) => is_clean)
   } finally {
@@ -112,7 +116,7 @@ runCommand({ is_service: false }, async (life) => {
     say('Redis and PostgreSQL differ: npm run verify -- --repair mends it')
     return 1
   }
-  await repair(servers, config, life)
+  await showProgress('repairing', () => repair(servers, config, life))
   const is_clean = await verifyAll(servers, config)
   say(is_clean ? 'repaired: Redis and PostgreSQL agree' : 'some differences could not be mended')
   return is_clean ? 0 : 1

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { chown, mkdir, open, rename, rm, writeFile } from 'node:fs/promises'
 import { StartError } from '../errors.ts'
+import { showProgress } from '../progress.mjs'
 import type { Account, PostgresProgram } from './postgres-program.ts'
 import { lastWord } from './ready.ts'
 
@@ -34,7 +35,7 @@ export async function makeCluster(
     ...(is_throw_away ? ['--no-sync'] : []),
   ]
   try {
-    await runInitdb(program, args, draft, password_path)
+    await showProgress('making the PostgreSQL database', () => runInitdb(program, args, draft, password_path))
     await rename(draft, folder)
   } finally {
     await rm(password_path, { force: true })

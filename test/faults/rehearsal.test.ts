@@ -13,6 +13,8 @@ t.test(
     const args = ['--runs', '3', '--seconds', '1', '--buyers', '8', '--seed', '7']
     const { ended, output } = start(t, 'rehearse', {}, { args })
     t.match(await ended, { code: 0 }, output.stderr)
+    t.match(output.stderr, /^holdfast: rehearsing, run 1 of 3 \(.+\): \d+ s$/m)
+    t.notOk(output.stderr.includes('\x1b'), 'plain lines')
     t.match(output.stdout, /ready after [a-z-]+ +median \d+ ms, at most \d+ ms/)
     t.match(output.stdout, /acknowledged and lost +0\n/)
     t.match(output.stdout, /units oversold +0\n/)
