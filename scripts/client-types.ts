@@ -27,8 +27,11 @@ function nameProblems(document: Document): Document {
 
 /** The types of src/client/api.ts, from the OpenAPI document. */
 export async function clientTypes(document: object): Promise<string> {
-  // A copy without functions and undefined values: the document as it goes out.
-  const sent = JSON.parse(JSON.stringify(document)) as Document
+  // The document as it goes out, without functions and undefined values; and without examples, which are for readers of /docs.
+  const isExample = (key: string) => key === 'example' || key === 'examples'
+  const sent = JSON.parse(JSON.stringify(document), (key, value) =>
+    isExample(key) ? undefined : value,
+  ) as Document
   const nodes = await openapiTypescript(nameProblems(sent) as unknown as OpenAPI3)
   return `${HEAD}${astToString(nodes)}`
 }

@@ -41,7 +41,12 @@ await serve((app) => {
 
   app.get(
     '/api/products/:id',
-    { schema: { params: ProductParams, response: replies({ 200: Data(Product) }, [400, 404]) } },
+    {
+      schema: {
+        params: ProductParams,
+        response: replies({ 200: Data(Product) }, ['validation_failed', 'product_not_found']),
+      },
+    },
     (request, reply) => {
       answer(() => {
         const data = { ...product, id: request.params.id }

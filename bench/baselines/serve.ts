@@ -30,7 +30,12 @@ export type App = ReturnType<typeof createApp>
 export const HOLD_SCHEMA = {
   headers: IdempotencyHeaders,
   body: PlaceHoldBody,
-  response: replies({ 201: Data(Hold) }, [400, 404, 409, 422]),
+  response: replies({ 201: Data(Hold) }, [
+    'validation_failed',
+    'product_not_found',
+    'insufficient_stock',
+    'idempotency_key_reused',
+  ]),
 }
 
 export const newId = () => randomUUID().slice(0, ID_CHARS)

@@ -28,35 +28,6 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        /**
-                         * @example {
-                         *       "data": [
-                         *         {
-                         *           "id": 1,
-                         *           "name": "Shoe",
-                         *           "unit_amount": 9900,
-                         *           "currency": "USD",
-                         *           "available_stock": 85,
-                         *           "stock": {
-                         *             "total": 100,
-                         *             "available": 85,
-                         *             "held": 10,
-                         *             "pending": 2,
-                         *             "sold": 3
-                         *           },
-                         *           "state": "available",
-                         *           "starts_at": null,
-                         *           "ends_at": null,
-                         *           "hold_ttl_seconds": 120,
-                         *           "max_per_hold": null,
-                         *           "max_per_customer": null
-                         *         }
-                         *       ],
-                         *       "meta": {
-                         *         "next_cursor": null
-                         *       }
-                         *     }
-                         */
                         "application/json": {
                             data: {
                                 /** @description Product id */
@@ -64,10 +35,7 @@ export interface paths {
                                 name: string;
                                 /** @description Price of a unit in minor units */
                                 unit_amount: number;
-                                /**
-                                 * @description ISO 4217
-                                 * @example USD
-                                 */
+                                /** @description ISO 4217 */
                                 currency: string;
                                 /** @description stock.available */
                                 available_stock: number;
@@ -89,15 +57,9 @@ export interface paths {
                                  * @enum {string}
                                  */
                                 state: "available" | "all_held" | "sold_out" | "not_started" | "ended" | "paused";
-                                /**
-                                 * @description When the sale starts
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description When the sale starts */
                                 starts_at: string | null;
-                                /**
-                                 * @description When the sale ends
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description When the sale ends */
                                 ends_at: string | null;
                                 /** @description How long a hold lives */
                                 hold_ttl_seconds: number;
@@ -134,22 +96,13 @@ export interface paths {
                         name: string;
                         /** @description Price of a unit in minor units */
                         unit_amount: number;
-                        /**
-                         * @description ISO 4217
-                         * @example USD
-                         */
+                        /** @description ISO 4217 */
                         currency: string;
                         /** @description Units on sale */
                         total_stock: number;
-                        /**
-                         * @description When the sale starts
-                         * @example 2026-11-27T12:00:00.000Z
-                         */
+                        /** @description When the sale starts */
                         starts_at?: string | null;
-                        /**
-                         * @description When the sale ends
-                         * @example 2026-11-27T12:00:00.000Z
-                         */
+                        /** @description When the sale ends */
                         ends_at?: string | null;
                         /** @description How long a hold lives */
                         hold_ttl_seconds?: number | null;
@@ -169,63 +122,14 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        /**
-                         * @example {
-                         *       "data": {
-                         *         "id": 1,
-                         *         "name": "Shoe",
-                         *         "unit_amount": 9900,
-                         *         "currency": "USD",
-                         *         "available_stock": 85,
-                         *         "stock": {
-                         *           "total": 100,
-                         *           "available": 85,
-                         *           "held": 10,
-                         *           "pending": 2,
-                         *           "sold": 3
-                         *         },
-                         *         "state": "available",
-                         *         "starts_at": null,
-                         *         "ends_at": null,
-                         *         "hold_ttl_seconds": 120,
-                         *         "max_per_hold": null,
-                         *         "max_per_customer": null
-                         *       }
-                         *     }
-                         */
                         "application/json": {
-                            /**
-                             * @example {
-                             *       "id": 1,
-                             *       "name": "Shoe",
-                             *       "unit_amount": 9900,
-                             *       "currency": "USD",
-                             *       "available_stock": 85,
-                             *       "stock": {
-                             *         "total": 100,
-                             *         "available": 85,
-                             *         "held": 10,
-                             *         "pending": 2,
-                             *         "sold": 3
-                             *       },
-                             *       "state": "available",
-                             *       "starts_at": null,
-                             *       "ends_at": null,
-                             *       "hold_ttl_seconds": 120,
-                             *       "max_per_hold": null,
-                             *       "max_per_customer": null
-                             *     }
-                             */
                             data: {
                                 /** @description Product id */
                                 id: number;
                                 name: string;
                                 /** @description Price of a unit in minor units */
                                 unit_amount: number;
-                                /**
-                                 * @description ISO 4217
-                                 * @example USD
-                                 */
+                                /** @description ISO 4217 */
                                 currency: string;
                                 /** @description stock.available */
                                 available_stock: number;
@@ -247,15 +151,9 @@ export interface paths {
                                  * @enum {string}
                                  */
                                 state: "available" | "all_held" | "sold_out" | "not_started" | "ended" | "paused";
-                                /**
-                                 * @description When the sale starts
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description When the sale starts */
                                 starts_at: string | null;
-                                /**
-                                 * @description When the sale ends
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description When the sale ends */
                                 ends_at: string | null;
                                 /** @description How long a hold lives */
                                 hold_ttl_seconds: number;
@@ -309,63 +207,14 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        /**
-                         * @example {
-                         *       "data": {
-                         *         "id": 1,
-                         *         "name": "Shoe",
-                         *         "unit_amount": 9900,
-                         *         "currency": "USD",
-                         *         "available_stock": 85,
-                         *         "stock": {
-                         *           "total": 100,
-                         *           "available": 85,
-                         *           "held": 10,
-                         *           "pending": 2,
-                         *           "sold": 3
-                         *         },
-                         *         "state": "available",
-                         *         "starts_at": null,
-                         *         "ends_at": null,
-                         *         "hold_ttl_seconds": 120,
-                         *         "max_per_hold": null,
-                         *         "max_per_customer": null
-                         *       }
-                         *     }
-                         */
                         "application/json": {
-                            /**
-                             * @example {
-                             *       "id": 1,
-                             *       "name": "Shoe",
-                             *       "unit_amount": 9900,
-                             *       "currency": "USD",
-                             *       "available_stock": 85,
-                             *       "stock": {
-                             *         "total": 100,
-                             *         "available": 85,
-                             *         "held": 10,
-                             *         "pending": 2,
-                             *         "sold": 3
-                             *       },
-                             *       "state": "available",
-                             *       "starts_at": null,
-                             *       "ends_at": null,
-                             *       "hold_ttl_seconds": 120,
-                             *       "max_per_hold": null,
-                             *       "max_per_customer": null
-                             *     }
-                             */
                             data: {
                                 /** @description Product id */
                                 id: number;
                                 name: string;
                                 /** @description Price of a unit in minor units */
                                 unit_amount: number;
-                                /**
-                                 * @description ISO 4217
-                                 * @example USD
-                                 */
+                                /** @description ISO 4217 */
                                 currency: string;
                                 /** @description stock.available */
                                 available_stock: number;
@@ -387,15 +236,9 @@ export interface paths {
                                  * @enum {string}
                                  */
                                 state: "available" | "all_held" | "sold_out" | "not_started" | "ended" | "paused";
-                                /**
-                                 * @description When the sale starts
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description When the sale starts */
                                 starts_at: string | null;
-                                /**
-                                 * @description When the sale ends
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description When the sale ends */
                                 ends_at: string | null;
                                 /** @description How long a hold lives */
                                 hold_ttl_seconds: number;
@@ -440,20 +283,11 @@ export interface paths {
                         name?: string;
                         /** @description Price of a unit in minor units */
                         unit_amount?: number;
-                        /**
-                         * @description ISO 4217
-                         * @example USD
-                         */
+                        /** @description ISO 4217 */
                         currency?: string;
-                        /**
-                         * @description When the sale starts
-                         * @example 2026-11-27T12:00:00.000Z
-                         */
+                        /** @description When the sale starts */
                         starts_at?: string | null;
-                        /**
-                         * @description When the sale ends
-                         * @example 2026-11-27T12:00:00.000Z
-                         */
+                        /** @description When the sale ends */
                         ends_at?: string | null;
                         /** @description How long a hold lives */
                         hold_ttl_seconds?: number | null;
@@ -473,63 +307,14 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        /**
-                         * @example {
-                         *       "data": {
-                         *         "id": 1,
-                         *         "name": "Shoe",
-                         *         "unit_amount": 9900,
-                         *         "currency": "USD",
-                         *         "available_stock": 85,
-                         *         "stock": {
-                         *           "total": 100,
-                         *           "available": 85,
-                         *           "held": 10,
-                         *           "pending": 2,
-                         *           "sold": 3
-                         *         },
-                         *         "state": "available",
-                         *         "starts_at": null,
-                         *         "ends_at": null,
-                         *         "hold_ttl_seconds": 120,
-                         *         "max_per_hold": null,
-                         *         "max_per_customer": null
-                         *       }
-                         *     }
-                         */
                         "application/json": {
-                            /**
-                             * @example {
-                             *       "id": 1,
-                             *       "name": "Shoe",
-                             *       "unit_amount": 9900,
-                             *       "currency": "USD",
-                             *       "available_stock": 85,
-                             *       "stock": {
-                             *         "total": 100,
-                             *         "available": 85,
-                             *         "held": 10,
-                             *         "pending": 2,
-                             *         "sold": 3
-                             *       },
-                             *       "state": "available",
-                             *       "starts_at": null,
-                             *       "ends_at": null,
-                             *       "hold_ttl_seconds": 120,
-                             *       "max_per_hold": null,
-                             *       "max_per_customer": null
-                             *     }
-                             */
                             data: {
                                 /** @description Product id */
                                 id: number;
                                 name: string;
                                 /** @description Price of a unit in minor units */
                                 unit_amount: number;
-                                /**
-                                 * @description ISO 4217
-                                 * @example USD
-                                 */
+                                /** @description ISO 4217 */
                                 currency: string;
                                 /** @description stock.available */
                                 available_stock: number;
@@ -551,15 +336,9 @@ export interface paths {
                                  * @enum {string}
                                  */
                                 state: "available" | "all_held" | "sold_out" | "not_started" | "ended" | "paused";
-                                /**
-                                 * @description When the sale starts
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description When the sale starts */
                                 starts_at: string | null;
-                                /**
-                                 * @description When the sale ends
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description When the sale ends */
                                 ends_at: string | null;
                                 /** @description How long a hold lives */
                                 hold_ttl_seconds: number;
@@ -610,29 +389,7 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        /**
-                         * @example {
-                         *       "data": {
-                         *         "total": 100,
-                         *         "available": 85,
-                         *         "held": 10,
-                         *         "pending": 2,
-                         *         "sold": 3,
-                         *         "state": "available"
-                         *       }
-                         *     }
-                         */
                         "application/json": {
-                            /**
-                             * @example {
-                             *       "total": 100,
-                             *       "available": 85,
-                             *       "held": 10,
-                             *       "pending": 2,
-                             *       "sold": 3,
-                             *       "state": "available"
-                             *     }
-                             */
                             data: {
                                 /** @description All units */
                                 total: number;
@@ -679,12 +436,6 @@ export interface paths {
             };
             requestBody: {
                 content: {
-                    /**
-                     * @example {
-                     *       "delta": 50,
-                     *       "reason": "found a box"
-                     *     }
-                     */
                     "application/json": {
                         /** @description Units to add or, negative, free ones to take out; not 0 */
                         delta: number;
@@ -700,63 +451,14 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        /**
-                         * @example {
-                         *       "data": {
-                         *         "id": 1,
-                         *         "name": "Shoe",
-                         *         "unit_amount": 9900,
-                         *         "currency": "USD",
-                         *         "available_stock": 85,
-                         *         "stock": {
-                         *           "total": 100,
-                         *           "available": 85,
-                         *           "held": 10,
-                         *           "pending": 2,
-                         *           "sold": 3
-                         *         },
-                         *         "state": "available",
-                         *         "starts_at": null,
-                         *         "ends_at": null,
-                         *         "hold_ttl_seconds": 120,
-                         *         "max_per_hold": null,
-                         *         "max_per_customer": null
-                         *       }
-                         *     }
-                         */
                         "application/json": {
-                            /**
-                             * @example {
-                             *       "id": 1,
-                             *       "name": "Shoe",
-                             *       "unit_amount": 9900,
-                             *       "currency": "USD",
-                             *       "available_stock": 85,
-                             *       "stock": {
-                             *         "total": 100,
-                             *         "available": 85,
-                             *         "held": 10,
-                             *         "pending": 2,
-                             *         "sold": 3
-                             *       },
-                             *       "state": "available",
-                             *       "starts_at": null,
-                             *       "ends_at": null,
-                             *       "hold_ttl_seconds": 120,
-                             *       "max_per_hold": null,
-                             *       "max_per_customer": null
-                             *     }
-                             */
                             data: {
                                 /** @description Product id */
                                 id: number;
                                 name: string;
                                 /** @description Price of a unit in minor units */
                                 unit_amount: number;
-                                /**
-                                 * @description ISO 4217
-                                 * @example USD
-                                 */
+                                /** @description ISO 4217 */
                                 currency: string;
                                 /** @description stock.available */
                                 available_stock: number;
@@ -778,15 +480,9 @@ export interface paths {
                                  * @enum {string}
                                  */
                                 state: "available" | "all_held" | "sold_out" | "not_started" | "ended" | "paused";
-                                /**
-                                 * @description When the sale starts
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description When the sale starts */
                                 starts_at: string | null;
-                                /**
-                                 * @description When the sale ends
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description When the sale ends */
                                 ends_at: string | null;
                                 /** @description How long a hold lives */
                                 hold_ttl_seconds: number;
@@ -945,34 +641,6 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        /**
-                         * @example {
-                         *       "data": [
-                         *         {
-                         *           "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
-                         *           "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
-                         *           "status": "active",
-                         *           "product_id": 1,
-                         *           "qty": 2,
-                         *           "items": [
-                         *             {
-                         *               "product_id": 1,
-                         *               "qty": 2,
-                         *               "unit_amount": 9900
-                         *             }
-                         *           ],
-                         *           "amount": 19800,
-                         *           "currency": "USD",
-                         *           "customer_id": "c-17",
-                         *           "created_at": "2026-11-27T12:00:00.000Z",
-                         *           "expires_at": "2026-11-27T12:02:00.000Z"
-                         *         }
-                         *       ],
-                         *       "meta": {
-                         *         "next_cursor": null
-                         *       }
-                         *     }
-                         */
                         "application/json": {
                             data: {
                                 hold_id: string;
@@ -997,21 +665,12 @@ export interface paths {
                                 }[];
                                 /** @description Sum in minor units */
                                 amount: number;
-                                /**
-                                 * @description ISO 4217
-                                 * @example USD
-                                 */
+                                /** @description ISO 4217 */
                                 currency: string;
                                 customer_id: string | null;
-                                /**
-                                 * @description When it was placed
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description When it was placed */
                                 created_at: string;
-                                /**
-                                 * @description From this millisecond on it is dead
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description From this millisecond on it is dead */
                                 expires_at: string;
                             }[];
                             meta: {
@@ -1065,51 +724,7 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        /**
-                         * @example {
-                         *       "data": {
-                         *         "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
-                         *         "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
-                         *         "status": "active",
-                         *         "product_id": 1,
-                         *         "qty": 2,
-                         *         "items": [
-                         *           {
-                         *             "product_id": 1,
-                         *             "qty": 2,
-                         *             "unit_amount": 9900
-                         *           }
-                         *         ],
-                         *         "amount": 19800,
-                         *         "currency": "USD",
-                         *         "customer_id": "c-17",
-                         *         "created_at": "2026-11-27T12:00:00.000Z",
-                         *         "expires_at": "2026-11-27T12:02:00.000Z"
-                         *       }
-                         *     }
-                         */
                         "application/json": {
-                            /**
-                             * @example {
-                             *       "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
-                             *       "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
-                             *       "status": "active",
-                             *       "product_id": 1,
-                             *       "qty": 2,
-                             *       "items": [
-                             *         {
-                             *           "product_id": 1,
-                             *           "qty": 2,
-                             *           "unit_amount": 9900
-                             *         }
-                             *       ],
-                             *       "amount": 19800,
-                             *       "currency": "USD",
-                             *       "customer_id": "c-17",
-                             *       "created_at": "2026-11-27T12:00:00.000Z",
-                             *       "expires_at": "2026-11-27T12:02:00.000Z"
-                             *     }
-                             */
                             data: {
                                 hold_id: string;
                                 /** @description The id that the order made from this hold will have */
@@ -1133,21 +748,12 @@ export interface paths {
                                 }[];
                                 /** @description Sum in minor units */
                                 amount: number;
-                                /**
-                                 * @description ISO 4217
-                                 * @example USD
-                                 */
+                                /** @description ISO 4217 */
                                 currency: string;
                                 customer_id: string | null;
-                                /**
-                                 * @description When it was placed
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description When it was placed */
                                 created_at: string;
-                                /**
-                                 * @description From this millisecond on it is dead
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description From this millisecond on it is dead */
                                 expires_at: string;
                             };
                         };
@@ -1196,51 +802,7 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        /**
-                         * @example {
-                         *       "data": {
-                         *         "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
-                         *         "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
-                         *         "status": "active",
-                         *         "product_id": 1,
-                         *         "qty": 2,
-                         *         "items": [
-                         *           {
-                         *             "product_id": 1,
-                         *             "qty": 2,
-                         *             "unit_amount": 9900
-                         *           }
-                         *         ],
-                         *         "amount": 19800,
-                         *         "currency": "USD",
-                         *         "customer_id": "c-17",
-                         *         "created_at": "2026-11-27T12:00:00.000Z",
-                         *         "expires_at": "2026-11-27T12:02:00.000Z"
-                         *       }
-                         *     }
-                         */
                         "application/json": {
-                            /**
-                             * @example {
-                             *       "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
-                             *       "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
-                             *       "status": "active",
-                             *       "product_id": 1,
-                             *       "qty": 2,
-                             *       "items": [
-                             *         {
-                             *           "product_id": 1,
-                             *           "qty": 2,
-                             *           "unit_amount": 9900
-                             *         }
-                             *       ],
-                             *       "amount": 19800,
-                             *       "currency": "USD",
-                             *       "customer_id": "c-17",
-                             *       "created_at": "2026-11-27T12:00:00.000Z",
-                             *       "expires_at": "2026-11-27T12:02:00.000Z"
-                             *     }
-                             */
                             data: {
                                 hold_id: string;
                                 /** @description The id that the order made from this hold will have */
@@ -1264,21 +826,12 @@ export interface paths {
                                 }[];
                                 /** @description Sum in minor units */
                                 amount: number;
-                                /**
-                                 * @description ISO 4217
-                                 * @example USD
-                                 */
+                                /** @description ISO 4217 */
                                 currency: string;
                                 customer_id: string | null;
-                                /**
-                                 * @description When it was placed
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description When it was placed */
                                 created_at: string;
-                                /**
-                                 * @description From this millisecond on it is dead
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description From this millisecond on it is dead */
                                 expires_at: string;
                             };
                         };
@@ -1358,51 +911,7 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        /**
-                         * @example {
-                         *       "data": {
-                         *         "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
-                         *         "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
-                         *         "status": "active",
-                         *         "product_id": 1,
-                         *         "qty": 2,
-                         *         "items": [
-                         *           {
-                         *             "product_id": 1,
-                         *             "qty": 2,
-                         *             "unit_amount": 9900
-                         *           }
-                         *         ],
-                         *         "amount": 19800,
-                         *         "currency": "USD",
-                         *         "customer_id": "c-17",
-                         *         "created_at": "2026-11-27T12:00:00.000Z",
-                         *         "expires_at": "2026-11-27T12:02:00.000Z"
-                         *       }
-                         *     }
-                         */
                         "application/json": {
-                            /**
-                             * @example {
-                             *       "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
-                             *       "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
-                             *       "status": "active",
-                             *       "product_id": 1,
-                             *       "qty": 2,
-                             *       "items": [
-                             *         {
-                             *           "product_id": 1,
-                             *           "qty": 2,
-                             *           "unit_amount": 9900
-                             *         }
-                             *       ],
-                             *       "amount": 19800,
-                             *       "currency": "USD",
-                             *       "customer_id": "c-17",
-                             *       "created_at": "2026-11-27T12:00:00.000Z",
-                             *       "expires_at": "2026-11-27T12:02:00.000Z"
-                             *     }
-                             */
                             data: {
                                 hold_id: string;
                                 /** @description The id that the order made from this hold will have */
@@ -1426,21 +935,12 @@ export interface paths {
                                 }[];
                                 /** @description Sum in minor units */
                                 amount: number;
-                                /**
-                                 * @description ISO 4217
-                                 * @example USD
-                                 */
+                                /** @description ISO 4217 */
                                 currency: string;
                                 customer_id: string | null;
-                                /**
-                                 * @description When it was placed
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description When it was placed */
                                 created_at: string;
-                                /**
-                                 * @description From this millisecond on it is dead
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description From this millisecond on it is dead */
                                 expires_at: string;
                             };
                         };
@@ -1502,36 +1002,6 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        /**
-                         * @example {
-                         *       "data": [
-                         *         {
-                         *           "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
-                         *           "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
-                         *           "product_id": 1,
-                         *           "qty": 2,
-                         *           "items": [
-                         *             {
-                         *               "product_id": 1,
-                         *               "qty": 2,
-                         *               "unit_amount": 9900
-                         *             }
-                         *           ],
-                         *           "amount": 19800,
-                         *           "currency": "USD",
-                         *           "payment_status": "pending",
-                         *           "order_status": "pre-payment",
-                         *           "cancel_reason": null,
-                         *           "customer_id": "c-17",
-                         *           "created_at": "2026-11-27T12:01:00.000Z",
-                         *           "pay_by": "2026-11-27T12:16:00.000Z"
-                         *         }
-                         *       ],
-                         *       "meta": {
-                         *         "next_cursor": null
-                         *       }
-                         *     }
-                         */
                         "application/json": {
                             data: {
                                 order_id: string;
@@ -1550,10 +1020,7 @@ export interface paths {
                                 }[];
                                 /** @description Sum in minor units */
                                 amount: number;
-                                /**
-                                 * @description ISO 4217
-                                 * @example USD
-                                 */
+                                /** @description ISO 4217 */
                                 currency: string;
                                 /**
                                  * @description What became of the payment
@@ -1571,15 +1038,9 @@ export interface paths {
                                  */
                                 cancel_reason: "payment_failed" | "payment_timeout" | "requested" | null;
                                 customer_id: string | null;
-                                /**
-                                 * @description When it was created
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description When it was created */
                                 created_at: string;
-                                /**
-                                 * @description Unpaid at this moment it is cancelled
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description Unpaid at this moment it is cancelled */
                                 pay_by: string;
                             }[];
                             meta: {
@@ -1609,11 +1070,6 @@ export interface paths {
             };
             requestBody: {
                 content: {
-                    /**
-                     * @example {
-                     *       "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0"
-                     *     }
-                     */
                     "application/json": {
                         /** @description A live hold */
                         hold_id: string;
@@ -1627,55 +1083,7 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        /**
-                         * @example {
-                         *       "data": {
-                         *         "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
-                         *         "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
-                         *         "product_id": 1,
-                         *         "qty": 2,
-                         *         "items": [
-                         *           {
-                         *             "product_id": 1,
-                         *             "qty": 2,
-                         *             "unit_amount": 9900
-                         *           }
-                         *         ],
-                         *         "amount": 19800,
-                         *         "currency": "USD",
-                         *         "payment_status": "pending",
-                         *         "order_status": "pre-payment",
-                         *         "cancel_reason": null,
-                         *         "customer_id": "c-17",
-                         *         "created_at": "2026-11-27T12:01:00.000Z",
-                         *         "pay_by": "2026-11-27T12:16:00.000Z"
-                         *       }
-                         *     }
-                         */
                         "application/json": {
-                            /**
-                             * @example {
-                             *       "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
-                             *       "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
-                             *       "product_id": 1,
-                             *       "qty": 2,
-                             *       "items": [
-                             *         {
-                             *           "product_id": 1,
-                             *           "qty": 2,
-                             *           "unit_amount": 9900
-                             *         }
-                             *       ],
-                             *       "amount": 19800,
-                             *       "currency": "USD",
-                             *       "payment_status": "pending",
-                             *       "order_status": "pre-payment",
-                             *       "cancel_reason": null,
-                             *       "customer_id": "c-17",
-                             *       "created_at": "2026-11-27T12:01:00.000Z",
-                             *       "pay_by": "2026-11-27T12:16:00.000Z"
-                             *     }
-                             */
                             data: {
                                 order_id: string;
                                 hold_id: string;
@@ -1693,10 +1101,7 @@ export interface paths {
                                 }[];
                                 /** @description Sum in minor units */
                                 amount: number;
-                                /**
-                                 * @description ISO 4217
-                                 * @example USD
-                                 */
+                                /** @description ISO 4217 */
                                 currency: string;
                                 /**
                                  * @description What became of the payment
@@ -1714,15 +1119,9 @@ export interface paths {
                                  */
                                 cancel_reason: "payment_failed" | "payment_timeout" | "requested" | null;
                                 customer_id: string | null;
-                                /**
-                                 * @description When it was created
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description When it was created */
                                 created_at: string;
-                                /**
-                                 * @description Unpaid at this moment it is cancelled
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description Unpaid at this moment it is cancelled */
                                 pay_by: string;
                             };
                         };
@@ -1772,55 +1171,7 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        /**
-                         * @example {
-                         *       "data": {
-                         *         "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
-                         *         "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
-                         *         "product_id": 1,
-                         *         "qty": 2,
-                         *         "items": [
-                         *           {
-                         *             "product_id": 1,
-                         *             "qty": 2,
-                         *             "unit_amount": 9900
-                         *           }
-                         *         ],
-                         *         "amount": 19800,
-                         *         "currency": "USD",
-                         *         "payment_status": "pending",
-                         *         "order_status": "pre-payment",
-                         *         "cancel_reason": null,
-                         *         "customer_id": "c-17",
-                         *         "created_at": "2026-11-27T12:01:00.000Z",
-                         *         "pay_by": "2026-11-27T12:16:00.000Z"
-                         *       }
-                         *     }
-                         */
                         "application/json": {
-                            /**
-                             * @example {
-                             *       "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
-                             *       "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
-                             *       "product_id": 1,
-                             *       "qty": 2,
-                             *       "items": [
-                             *         {
-                             *           "product_id": 1,
-                             *           "qty": 2,
-                             *           "unit_amount": 9900
-                             *         }
-                             *       ],
-                             *       "amount": 19800,
-                             *       "currency": "USD",
-                             *       "payment_status": "pending",
-                             *       "order_status": "pre-payment",
-                             *       "cancel_reason": null,
-                             *       "customer_id": "c-17",
-                             *       "created_at": "2026-11-27T12:01:00.000Z",
-                             *       "pay_by": "2026-11-27T12:16:00.000Z"
-                             *     }
-                             */
                             data: {
                                 order_id: string;
                                 hold_id: string;
@@ -1838,10 +1189,7 @@ export interface paths {
                                 }[];
                                 /** @description Sum in minor units */
                                 amount: number;
-                                /**
-                                 * @description ISO 4217
-                                 * @example USD
-                                 */
+                                /** @description ISO 4217 */
                                 currency: string;
                                 /**
                                  * @description What became of the payment
@@ -1859,15 +1207,9 @@ export interface paths {
                                  */
                                 cancel_reason: "payment_failed" | "payment_timeout" | "requested" | null;
                                 customer_id: string | null;
-                                /**
-                                 * @description When it was created
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description When it was created */
                                 created_at: string;
-                                /**
-                                 * @description Unpaid at this moment it is cancelled
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description Unpaid at this moment it is cancelled */
                                 pay_by: string;
                             };
                         };
@@ -1901,55 +1243,7 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        /**
-                         * @example {
-                         *       "data": {
-                         *         "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
-                         *         "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
-                         *         "product_id": 1,
-                         *         "qty": 2,
-                         *         "items": [
-                         *           {
-                         *             "product_id": 1,
-                         *             "qty": 2,
-                         *             "unit_amount": 9900
-                         *           }
-                         *         ],
-                         *         "amount": 19800,
-                         *         "currency": "USD",
-                         *         "payment_status": "pending",
-                         *         "order_status": "pre-payment",
-                         *         "cancel_reason": null,
-                         *         "customer_id": "c-17",
-                         *         "created_at": "2026-11-27T12:01:00.000Z",
-                         *         "pay_by": "2026-11-27T12:16:00.000Z"
-                         *       }
-                         *     }
-                         */
                         "application/json": {
-                            /**
-                             * @example {
-                             *       "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
-                             *       "hold_id": "hld_jZu8jHczExm5aNPo1a200defdaf0",
-                             *       "product_id": 1,
-                             *       "qty": 2,
-                             *       "items": [
-                             *         {
-                             *           "product_id": 1,
-                             *           "qty": 2,
-                             *           "unit_amount": 9900
-                             *         }
-                             *       ],
-                             *       "amount": 19800,
-                             *       "currency": "USD",
-                             *       "payment_status": "pending",
-                             *       "order_status": "pre-payment",
-                             *       "cancel_reason": null,
-                             *       "customer_id": "c-17",
-                             *       "created_at": "2026-11-27T12:01:00.000Z",
-                             *       "pay_by": "2026-11-27T12:16:00.000Z"
-                             *     }
-                             */
                             data: {
                                 order_id: string;
                                 hold_id: string;
@@ -1967,10 +1261,7 @@ export interface paths {
                                 }[];
                                 /** @description Sum in minor units */
                                 amount: number;
-                                /**
-                                 * @description ISO 4217
-                                 * @example USD
-                                 */
+                                /** @description ISO 4217 */
                                 currency: string;
                                 /**
                                  * @description What became of the payment
@@ -1988,15 +1279,9 @@ export interface paths {
                                  */
                                 cancel_reason: "payment_failed" | "payment_timeout" | "requested" | null;
                                 customer_id: string | null;
-                                /**
-                                 * @description When it was created
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description When it was created */
                                 created_at: string;
-                                /**
-                                 * @description Unpaid at this moment it is cancelled
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description Unpaid at this moment it is cancelled */
                                 pay_by: string;
                             };
                         };
@@ -2039,15 +1324,6 @@ export interface paths {
             };
             requestBody: {
                 content: {
-                    /**
-                     * @example {
-                     *       "idempotency_key": "pay-1",
-                     *       "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
-                     *       "status": "success",
-                     *       "amount": 19800,
-                     *       "currency": "USD"
-                     *     }
-                     */
                     "application/json": {
                         /** @description May come in the Idempotency-Key header instead */
                         idempotency_key?: string;
@@ -2060,10 +1336,7 @@ export interface paths {
                         status: "success" | "failed" | "failure";
                         /** @description Minor units; must be that of the order */
                         amount?: number;
-                        /**
-                         * @description ISO 4217
-                         * @example USD
-                         */
+                        /** @description ISO 4217 */
                         currency?: string;
                         /** @description For your records */
                         payment_method?: string;
@@ -2079,21 +1352,7 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        /**
-                         * @example {
-                         *       "data": {
-                         *         "outcome": "parked",
-                         *         "order": null
-                         *       }
-                         *     }
-                         */
                         "application/json": {
-                            /**
-                             * @example {
-                             *       "outcome": "parked",
-                             *       "order": null
-                             *     }
-                             */
                             data: {
                                 /**
                                  * @description What the payment did
@@ -2127,10 +1386,7 @@ export interface paths {
                                     }[];
                                     /** @description Sum in minor units */
                                     amount: number;
-                                    /**
-                                     * @description ISO 4217
-                                     * @example USD
-                                     */
+                                    /** @description ISO 4217 */
                                     currency: string;
                                     /**
                                      * @description What became of the payment
@@ -2148,15 +1404,9 @@ export interface paths {
                                      */
                                     cancel_reason: "payment_failed" | "payment_timeout" | "requested" | null;
                                     customer_id: string | null;
-                                    /**
-                                     * @description When it was created
-                                     * @example 2026-01-31T12:00:00.000Z
-                                     */
+                                    /** @description When it was created */
                                     created_at: string;
-                                    /**
-                                     * @description Unpaid at this moment it is cancelled
-                                     * @example 2026-01-31T12:00:00.000Z
-                                     */
+                                    /** @description Unpaid at this moment it is cancelled */
                                     pay_by: string;
                                 } | null;
                             };
@@ -2169,21 +1419,7 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        /**
-                         * @example {
-                         *       "data": {
-                         *         "outcome": "parked",
-                         *         "order": null
-                         *       }
-                         *     }
-                         */
                         "application/json": {
-                            /**
-                             * @example {
-                             *       "outcome": "parked",
-                             *       "order": null
-                             *     }
-                             */
                             data: {
                                 /**
                                  * @description What the payment did
@@ -2217,10 +1453,7 @@ export interface paths {
                                     }[];
                                     /** @description Sum in minor units */
                                     amount: number;
-                                    /**
-                                     * @description ISO 4217
-                                     * @example USD
-                                     */
+                                    /** @description ISO 4217 */
                                     currency: string;
                                     /**
                                      * @description What became of the payment
@@ -2238,15 +1471,9 @@ export interface paths {
                                      */
                                     cancel_reason: "payment_failed" | "payment_timeout" | "requested" | null;
                                     customer_id: string | null;
-                                    /**
-                                     * @description When it was created
-                                     * @example 2026-01-31T12:00:00.000Z
-                                     */
+                                    /** @description When it was created */
                                     created_at: string;
-                                    /**
-                                     * @description Unpaid at this moment it is cancelled
-                                     * @example 2026-01-31T12:00:00.000Z
-                                     */
+                                    /** @description Unpaid at this moment it is cancelled */
                                     pay_by: string;
                                 } | null;
                             };
@@ -2304,27 +1531,6 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        /**
-                         * @example {
-                         *       "data": [
-                         *         {
-                         *           "idempotency_key": "pay-1",
-                         *           "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
-                         *           "outcome": "refund_due",
-                         *           "status": "success",
-                         *           "reason": "already_paid",
-                         *           "amount": 19800,
-                         *           "currency": "USD",
-                         *           "transaction_id": "tx_1",
-                         *           "created_at": "2026-11-27T12:05:00.000Z",
-                         *           "refunded_at": null
-                         *         }
-                         *       ],
-                         *       "meta": {
-                         *         "next_cursor": null
-                         *       }
-                         *     }
-                         */
                         "application/json": {
                             data: {
                                 idempotency_key: string;
@@ -2346,21 +1552,12 @@ export interface paths {
                                 reason: "amount_mismatch" | "already_paid" | "order_cancelled" | "no_units_left" | "hold_released" | "order_never_came" | null;
                                 /** @description Minor units */
                                 amount: number | null;
-                                /**
-                                 * @description ISO 4217
-                                 * @example USD
-                                 */
+                                /** @description ISO 4217 */
                                 currency: string | null;
                                 transaction_id: string | null;
-                                /**
-                                 * @description When it came first
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description When it came first */
                                 created_at: string;
-                                /**
-                                 * @description When somebody said that the money went back
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description When somebody said that the money went back */
                                 refunded_at: string | null;
                             }[];
                             meta: {
@@ -2412,37 +1609,7 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        /**
-                         * @example {
-                         *       "data": {
-                         *         "idempotency_key": "pay-1",
-                         *         "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
-                         *         "outcome": "refund_due",
-                         *         "status": "success",
-                         *         "reason": "already_paid",
-                         *         "amount": 19800,
-                         *         "currency": "USD",
-                         *         "transaction_id": "tx_1",
-                         *         "created_at": "2026-11-27T12:05:00.000Z",
-                         *         "refunded_at": null
-                         *       }
-                         *     }
-                         */
                         "application/json": {
-                            /**
-                             * @example {
-                             *       "idempotency_key": "pay-1",
-                             *       "order_id": "ord_jZu8jHczExm5aNPo1a200defdaf0",
-                             *       "outcome": "refund_due",
-                             *       "status": "success",
-                             *       "reason": "already_paid",
-                             *       "amount": 19800,
-                             *       "currency": "USD",
-                             *       "transaction_id": "tx_1",
-                             *       "created_at": "2026-11-27T12:05:00.000Z",
-                             *       "refunded_at": null
-                             *     }
-                             */
                             data: {
                                 idempotency_key: string;
                                 order_id: string;
@@ -2463,21 +1630,12 @@ export interface paths {
                                 reason: "amount_mismatch" | "already_paid" | "order_cancelled" | "no_units_left" | "hold_released" | "order_never_came" | null;
                                 /** @description Minor units */
                                 amount: number | null;
-                                /**
-                                 * @description ISO 4217
-                                 * @example USD
-                                 */
+                                /** @description ISO 4217 */
                                 currency: string | null;
                                 transaction_id: string | null;
-                                /**
-                                 * @description When it came first
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description When it came first */
                                 created_at: string;
-                                /**
-                                 * @description When somebody said that the money went back
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description When somebody said that the money went back */
                                 refunded_at: string | null;
                             };
                         };
@@ -2527,21 +1685,7 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        /**
-                         * @example {
-                         *       "data": {
-                         *         "outcome": "parked",
-                         *         "order": null
-                         *       }
-                         *     }
-                         */
                         "application/json": {
-                            /**
-                             * @example {
-                             *       "outcome": "parked",
-                             *       "order": null
-                             *     }
-                             */
                             data: {
                                 /**
                                  * @description What the payment did
@@ -2575,10 +1719,7 @@ export interface paths {
                                     }[];
                                     /** @description Sum in minor units */
                                     amount: number;
-                                    /**
-                                     * @description ISO 4217
-                                     * @example USD
-                                     */
+                                    /** @description ISO 4217 */
                                     currency: string;
                                     /**
                                      * @description What became of the payment
@@ -2596,15 +1737,9 @@ export interface paths {
                                      */
                                     cancel_reason: "payment_failed" | "payment_timeout" | "requested" | null;
                                     customer_id: string | null;
-                                    /**
-                                     * @description When it was created
-                                     * @example 2026-01-31T12:00:00.000Z
-                                     */
+                                    /** @description When it was created */
                                     created_at: string;
-                                    /**
-                                     * @description Unpaid at this moment it is cancelled
-                                     * @example 2026-01-31T12:00:00.000Z
-                                     */
+                                    /** @description Unpaid at this moment it is cancelled */
                                     pay_by: string;
                                 } | null;
                             };
@@ -2617,21 +1752,7 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        /**
-                         * @example {
-                         *       "data": {
-                         *         "outcome": "parked",
-                         *         "order": null
-                         *       }
-                         *     }
-                         */
                         "application/json": {
-                            /**
-                             * @example {
-                             *       "outcome": "parked",
-                             *       "order": null
-                             *     }
-                             */
                             data: {
                                 /**
                                  * @description What the payment did
@@ -2665,10 +1786,7 @@ export interface paths {
                                     }[];
                                     /** @description Sum in minor units */
                                     amount: number;
-                                    /**
-                                     * @description ISO 4217
-                                     * @example USD
-                                     */
+                                    /** @description ISO 4217 */
                                     currency: string;
                                     /**
                                      * @description What became of the payment
@@ -2686,15 +1804,9 @@ export interface paths {
                                      */
                                     cancel_reason: "payment_failed" | "payment_timeout" | "requested" | null;
                                     customer_id: string | null;
-                                    /**
-                                     * @description When it was created
-                                     * @example 2026-01-31T12:00:00.000Z
-                                     */
+                                    /** @description When it was created */
                                     created_at: string;
-                                    /**
-                                     * @description Unpaid at this moment it is cancelled
-                                     * @example 2026-01-31T12:00:00.000Z
-                                     */
+                                    /** @description Unpaid at this moment it is cancelled */
                                     pay_by: string;
                                 } | null;
                             };
@@ -2738,19 +1850,7 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        /**
-                         * @example {
-                         *       "data": {
-                         *         "status": "ok"
-                         *       }
-                         *     }
-                         */
                         "application/json": {
-                            /**
-                             * @example {
-                             *       "status": "ok"
-                             *     }
-                             */
                             data: {
                                 /** @enum {string} */
                                 status: "ok";
@@ -2829,29 +1929,7 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        /**
-                         * @example {
-                         *       "data": {
-                         *         "status": "ready",
-                         *         "checks": {
-                         *           "redis": "ok",
-                         *           "postgresql": "ok",
-                         *           "fence": "ok"
-                         *         }
-                         *       }
-                         *     }
-                         */
                         "application/json": {
-                            /**
-                             * @example {
-                             *       "status": "ready",
-                             *       "checks": {
-                             *         "redis": "ok",
-                             *         "postgresql": "ok",
-                             *         "fence": "ok"
-                             *       }
-                             *     }
-                             */
                             data: {
                                 /** @enum {string} */
                                 status: "ready";

@@ -92,6 +92,7 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
           'currency_mismatch',
           'not_in_one_shard',
           'idempotency_key_reused',
+          'recovering',
         ]),
       },
     },
@@ -127,7 +128,7 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
           'Holds that are paid for are among them, though they do not expire. With `?product_id=` a page may be short, or empty, and still not the last: that one has no `next_cursor`. A hold that is extended moves back in this order.',
         security: [{ admin: [] }],
         querystring: HoldQuery,
-        response: replies({ 200: Page(Hold) }, ['validation_failed', 'unauthorized']),
+        response: replies({ 200: Page(Hold) }, ['validation_failed', 'unauthorized', 'recovering']),
       },
     },
     async (request, reply) => {
@@ -148,7 +149,12 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
         tags: ['Holds'],
         summary: 'Read a hold',
         params: HoldParams,
-        response: replies({ 200: Data(Hold) }, ['hold_not_found', 'hold_expired', 'hold_released']),
+        response: replies({ 200: Data(Hold) }, [
+          'hold_not_found',
+          'hold_expired',
+          'hold_released',
+          'recovering',
+        ]),
       },
     },
     async (request, reply) => {
@@ -175,7 +181,12 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
         tags: ['Holds'],
         summary: 'Release a hold; its units are free at once',
         params: HoldParams,
-        response: replies({ 204: Type.Null() }, ['hold_not_found', 'hold_already_used', 'hold_expired']),
+        response: replies({ 204: Type.Null() }, [
+          'hold_not_found',
+          'hold_already_used',
+          'hold_expired',
+          'recovering',
+        ]),
       },
     },
     async (request, reply) => {
@@ -212,6 +223,7 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
           'extension_limit',
           'hold_expired',
           'hold_released',
+          'recovering',
         ]),
       },
     },

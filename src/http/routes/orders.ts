@@ -58,6 +58,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (
           'hold_expired',
           'hold_released',
           'idempotency_key_reused',
+          'recovering',
         ]),
       },
     },
@@ -135,7 +136,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (
         tags: ['Orders'],
         summary: 'Read an order',
         params: OrderParams,
-        response: replies({ 200: Data(Order) }, ['order_not_found']),
+        response: replies({ 200: Data(Order) }, ['order_not_found', 'recovering']),
       },
     },
     async (request, reply) => {
@@ -152,7 +153,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (
         tags: ['Orders'],
         summary: 'Cancel an unpaid order; its units are free at once',
         params: OrderParams,
-        response: replies({ 200: Data(Order) }, ['order_not_found', 'order_not_pending']),
+        response: replies({ 200: Data(Order) }, ['order_not_found', 'order_not_pending', 'recovering']),
       },
     },
     async (request, reply) => {

@@ -35,6 +35,7 @@ export const paymentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
           'validation_failed',
           'invalid_signature',
           'idempotency_key_reused',
+          'recovering',
         ]),
       },
     },

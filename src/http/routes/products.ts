@@ -38,7 +38,7 @@ export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engi
         security: [],
         summary: 'List products by id',
         querystring: PageQuery,
-        response: replies({ 200: Page(Product) }, ['validation_failed']),
+        response: replies({ 200: Page(Product) }, ['validation_failed', 'recovering']),
       },
     },
     async (request, reply) => {
@@ -65,7 +65,7 @@ export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engi
         security: [],
         summary: 'Read a product with its stock',
         params: ProductParams,
-        response: replies({ 200: Data(Product) }, ['validation_failed', 'product_not_found']),
+        response: replies({ 200: Data(Product) }, ['validation_failed', 'product_not_found', 'recovering']),
       },
     },
     async (request, reply) => {
@@ -84,7 +84,11 @@ export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engi
         security: [],
         summary: 'Read the stock of a product',
         params: ProductParams,
-        response: replies({ 200: Data(StockWithState) }, ['validation_failed', 'product_not_found']),
+        response: replies({ 200: Data(StockWithState) }, [
+          'validation_failed',
+          'product_not_found',
+          'recovering',
+        ]),
       },
     },
     async (request, reply) => {

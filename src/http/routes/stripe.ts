@@ -114,6 +114,7 @@ export const stripeRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
           'validation_failed',
           'invalid_signature',
           'idempotency_key_reused',
+          'recovering',
         ]),
       },
     },

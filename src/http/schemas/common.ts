@@ -106,7 +106,7 @@ const exampleOf = (code: ProblemCode) => problem(code, undefined, { ...MEMBERS[c
 function refusal(codes: Iterable<ProblemCode>) {
   const examples = Object.fromEntries([...codes].map((code) => [code, { value: exampleOf(code) }]))
   return {
-    description: Object.keys(examples).join(', ') || 'A problem',
+    description: Object.keys(examples).join(', '),
     content: { 'application/problem+json': { schema: Problem, examples } },
   }
 }
@@ -122,18 +122,14 @@ function addRefusal(response: Record<number, unknown>, code: ProblemCode): void 
 }
 
 /**
- * The replies of a route: its successes, and refusals with the given codes besides those any route may have. A status stands for
- * itself where no code does, as in what the service is compared with.
+ * The replies of a route: its successes, and refusals with the given codes besides those any route may have.
  */
 export function replies<Successes extends Record<number, TSchema>>(
   successes: Successes,
-  refused: Array<ProblemCode | number>,
+  refused: ProblemCode[],
 ) {
   const refusals: Record<number, unknown> = {}
-  for (const one of [...refused, 'unavailable'] as const) {
-    if (typeof one === 'number') refusals[one] ??= refusal([])
-    else addRefusal(refusals, one)
-  }
+  for (const code of [...refused, 'unavailable'] as const) addRefusal(refusals, code)
   return { ...successes, ...(refusals as Record<4, typeof Problem>) }
 }
 
