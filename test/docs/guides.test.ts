@@ -3,9 +3,11 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { Redis } from 'ioredis'
 import t from 'tap'
 import { errorsPage } from '../../scripts/errors-page.ts'
 import { build } from '../fixtures/app.ts'
+import { testRedisUrl } from '../fixtures/redis.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
@@ -70,5 +72,16 @@ t.test('what the guides mark as runnable runs', async (t) => {
     const result = await promisify(execFile)('bash', ['-euc', commands], options).catch((error) => error)
     t.notOk(result.code, `${block.slice(0, 60)}: ${result.stderr}`)
     if (block.includes('autocannon')) t.notMatch(result.stderr, /non 2xx|errors \(/, 'all requests succeed')
+    if (block.includes('/stream')) t.match(result.stdout, /^event: stock\ndata: \{"total":100,/)
   }
+})
+
+t.test('the script for wrk is Lua', async (t) => {
+  const [, script = ''] = /<<LUA\n(.*?)LUA$/ms.exec(read('docs/load-testers.md')) ?? []
+  t.match(script, /wrk\.method = "POST"/)
+  const redis = new Redis(testRedisUrl())
+  t.teardown(() => redis.disconnect())
+  // Redis compiles it, as wrk does, and does not run it.
+  await redis.script('LOAD', script)
+  await t.rejects(redis.script('LOAD', `${script}(`), /compiling/, 'control: what is no Lua is refused')
 })
