@@ -573,10 +573,7 @@ export interface paths {
         get: {
             parameters: {
                 query: {
-                    /**
-                     * @description Product ids, at most 100, with commas between them
-                     * @example 1,2,3
-                     */
+                    /** @description Product ids, at most 100, with commas between them */
                     product_ids: string;
                 };
                 header?: never;
@@ -1896,6 +1893,7 @@ export interface paths {
                     };
                 };
                 400: components["responses"]["Problem"];
+                503: components["responses"]["Problem"];
             };
         };
         put?: never;
@@ -1982,10 +1980,7 @@ export interface paths {
                     content: {
                         "application/json": {
                             data: {
-                                /**
-                                 * @description When the numbers were taken; null while they can not be
-                                 * @example 2026-01-31T12:00:00.000Z
-                                 */
+                                /** @description When the numbers were taken; null while they can not be */
                                 taken_at: string | null;
                                 /** @description Payments that are due for refund */
                                 refunds_open: number | null;

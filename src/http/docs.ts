@@ -27,7 +27,7 @@ export type Operation = {
   tags: string[]
   description?: string
   security?: Array<Record<string, string[]>>
-  parameters?: Array<{ name: string; in: string; required?: boolean }>
+  parameters?: Array<{ name: string; in: string; required?: boolean; schema?: { examples?: unknown[] } }>
   requestBody?: { content: Content }
   responses: Record<string, { description: string; content?: Content }>
 }
@@ -41,7 +41,9 @@ function pathFor(path: string): string {
 /** The request as a line for a shell; its body is the first example. */
 function curlOf(method: string, path: string, operation: Operation): string {
   const { security = [], parameters = [], requestBody, responses } = operation
-  const words = ['curl -s', `"${ORIGIN}${pathFor(path)}"`]
+  const asked = parameters.filter((one) => one.in === 'query' && one.required)
+  const query = asked.map(({ name, schema }) => `${name}=${schema?.examples?.[0]}`).join('&')
+  const words = ['curl -s', `"${ORIGIN}${pathFor(path)}${query && `?${query}`}"`]
   if (STREAM in (responses[200]?.content ?? {})) words.push('-N --max-time 5')
   if (security[0]?.admin) words.push('-H "authorization: Bearer $ADMIN_TOKEN"')
   if (parameters.some((one) => one.in === 'header' && one.required))

@@ -9,7 +9,7 @@ import { REPLAYED_HEADER, refuseDoubledKey } from '../idempotency.ts'
 import { presentShelved } from '../present.ts'
 import { sendProblem } from '../problem.ts'
 import { createSendUnknown, newTerms, readTerms } from '../product-terms.ts'
-import { Data, RequiredIdempotencyHeaders, replies } from '../schemas/common.ts'
+import { AWAY, Data, RequiredIdempotencyHeaders, replies } from '../schemas/common.ts'
 import {
   ChangeProductBody,
   CreateProductBody,
@@ -47,7 +47,7 @@ export const adminProductRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, d
         summary: 'Create a product',
         security: [{ admin: [] }],
         body: CreateProductBody,
-        response: replies({ 201: Data(ShelvedProduct) }, ['validation_failed', 'unauthorized', 'recovering']),
+        response: replies({ 201: Data(ShelvedProduct) }, ['validation_failed', 'unauthorized', ...AWAY]),
       },
     },
     async (request, reply) => {
@@ -79,7 +79,7 @@ export const adminProductRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, d
           'validation_failed',
           'unauthorized',
           'product_not_found',
-          'recovering',
+          ...AWAY,
         ]),
       },
     },
@@ -115,7 +115,7 @@ export const adminProductRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, d
           'product_not_found',
           'stock_in_use',
           'idempotency_key_reused',
-          'recovering',
+          ...AWAY,
         ]),
       },
     },

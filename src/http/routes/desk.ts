@@ -33,7 +33,7 @@ export const deskRoutes: FastifyPluginAsyncTypebox<Deps & { metrics: Metrics }> 
         summary: 'The numbers of the live page: now, and the last ten minutes',
         description: 'For people; programs read /metrics.',
         security: [{ admin: [] }],
-        response: replies({ 200: Data(Desk) }, [401]),
+        response: replies({ 200: Data(Desk) }, ['unauthorized', 'unavailable']),
       },
     },
     async () => {

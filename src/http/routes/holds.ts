@@ -15,7 +15,7 @@ import { createOwnerCheck, isForeign } from '../ownership.ts'
 import { presentHold, presentOrderedHold } from '../present.ts'
 import { sendProblem } from '../problem.ts'
 import { createSendUnknown } from '../product-terms.ts'
-import { Data, IdempotencyHeaders, Page, replies } from '../schemas/common.ts'
+import { AWAY, Data, IdempotencyHeaders, Page, replies } from '../schemas/common.ts'
 import { Hold, HoldParams, HoldQuery, PlaceHoldBody } from '../schemas/holds.ts'
 
 /** `expires_at` in ms, with what tells holds apart that end together. */
@@ -92,7 +92,7 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
           'currency_mismatch',
           'not_in_one_shard',
           'idempotency_key_reused',
-          'recovering',
+          ...AWAY,
         ]),
       },
     },
@@ -128,7 +128,7 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
           'Holds that are paid for are among them, though they do not expire. With `?product_id=` a page may be short, or empty, and still not the last: that one has no `next_cursor`. A hold that is extended moves back in this order.',
         security: [{ admin: [] }],
         querystring: HoldQuery,
-        response: replies({ 200: Page(Hold) }, ['validation_failed', 'unauthorized', 'recovering']),
+        response: replies({ 200: Page(Hold) }, ['validation_failed', 'unauthorized', ...AWAY]),
       },
     },
     async (request, reply) => {
@@ -149,12 +149,7 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
         tags: ['Holds'],
         summary: 'Read a hold',
         params: HoldParams,
-        response: replies({ 200: Data(Hold) }, [
-          'hold_not_found',
-          'hold_expired',
-          'hold_released',
-          'recovering',
-        ]),
+        response: replies({ 200: Data(Hold) }, ['hold_not_found', 'hold_expired', 'hold_released', ...AWAY]),
       },
     },
     async (request, reply) => {
@@ -185,7 +180,7 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
           'hold_not_found',
           'hold_already_used',
           'hold_expired',
-          'recovering',
+          ...AWAY,
         ]),
       },
     },
@@ -223,7 +218,7 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
           'extension_limit',
           'hold_expired',
           'hold_released',
-          'recovering',
+          ...AWAY,
         ]),
       },
     },

@@ -3,7 +3,7 @@ import { Type } from '@sinclair/typebox'
 import type { Deps } from '../deps.ts'
 import type { Metrics } from '../metrics.ts'
 import { sendProblem } from '../problem.ts'
-import { Data, replies, TextReply } from '../schemas/common.ts'
+import { AWAY, Data, replies, TextReply } from '../schemas/common.ts'
 
 const Check = Type.Object({ redis: Type.String(), postgresql: Type.String(), fence: Type.String() })
 
@@ -47,7 +47,9 @@ export const operationRoutes: FastifyPluginAsyncTypebox<
         tags: ['Operations'],
         security: [],
         summary: 'Numbers for Prometheus',
-        response: { 200: TextReply('text/plain', 'In the text format of Prometheus') },
+        response: replies({ 200: TextReply('text/plain', 'In the text format of Prometheus') }, [
+          'unavailable',
+        ]),
       },
     },
     async (_request, reply) => reply.type(metrics.registry.contentType).send(await metrics.read()),
@@ -70,7 +72,7 @@ export const operationRoutes: FastifyPluginAsyncTypebox<
               ),
             ),
           },
-          ['recovering'],
+          [...AWAY],
         ),
       },
     },

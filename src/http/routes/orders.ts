@@ -13,7 +13,7 @@ import { REPLAYED_HEADER, readIdem, refuseDoubledKey } from '../idempotency.ts'
 import { createOwnerCheck, isForeign } from '../ownership.ts'
 import { presentOrder } from '../present.ts'
 import { sendProblem } from '../problem.ts'
-import { Data, IdempotencyHeaders, Page, replies } from '../schemas/common.ts'
+import { AWAY, Data, IdempotencyHeaders, Page, replies } from '../schemas/common.ts'
 import { CreateOrderBody, Order, OrderParams, OrderQuery } from '../schemas/orders.ts'
 import { sendGone, sendUsed } from './holds.ts'
 
@@ -58,7 +58,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (
           'hold_expired',
           'hold_released',
           'idempotency_key_reused',
-          'recovering',
+          ...AWAY,
         ]),
       },
     },
@@ -109,7 +109,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (
         description: 'As PostgreSQL has them: what was answered 2xx. A customer sees own orders only.',
         security: [{ admin: [] }, { customer: [] }],
         querystring: OrderQuery,
-        response: replies({ 200: Page(Order) }, ['validation_failed', 'unauthorized']),
+        response: replies({ 200: Page(Order) }, ['validation_failed', 'unauthorized', 'unavailable']),
       },
     },
     async (request, reply) => {
@@ -136,7 +136,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (
         tags: ['Orders'],
         summary: 'Read an order',
         params: OrderParams,
-        response: replies({ 200: Data(Order) }, ['order_not_found', 'recovering']),
+        response: replies({ 200: Data(Order) }, ['order_not_found', ...AWAY]),
       },
     },
     async (request, reply) => {
@@ -153,7 +153,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (
         tags: ['Orders'],
         summary: 'Cancel an unpaid order; its units are free at once',
         params: OrderParams,
-        response: replies({ 200: Data(Order) }, ['order_not_found', 'order_not_pending', 'recovering']),
+        response: replies({ 200: Data(Order) }, ['order_not_found', 'order_not_pending', ...AWAY]),
       },
     },
     async (request, reply) => {

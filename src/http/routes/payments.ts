@@ -9,7 +9,7 @@ import { refuseDoubledKey } from '../idempotency.ts'
 import { presentPayment } from '../present.ts'
 import { sendProblem } from '../problem.ts'
 import { createReceive } from '../receive-payment.ts'
-import { Data, IdempotencyHeaders, Page, replies } from '../schemas/common.ts'
+import { AWAY, Data, IdempotencyHeaders, Page, replies } from '../schemas/common.ts'
 import { Payment, PaymentBody, PaymentParams, PaymentQuery, PaymentResult } from '../schemas/payments.ts'
 import { createSignatureCheck } from '../webhook-signature.ts'
 
@@ -35,7 +35,7 @@ export const paymentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
           'validation_failed',
           'invalid_signature',
           'idempotency_key_reused',
-          'recovering',
+          ...AWAY,
         ]),
       },
     },
@@ -82,7 +82,7 @@ export const paymentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
         description: 'With `?outcome=refund_due&refunded=false`: the money that has to go back.',
         security: [{ admin: [] }],
         querystring: PaymentQuery,
-        response: replies({ 200: Page(Payment) }, ['validation_failed', 'unauthorized']),
+        response: replies({ 200: Page(Payment) }, ['validation_failed', 'unauthorized', 'unavailable']),
       },
     },
     async (request, reply) => {
@@ -110,7 +110,12 @@ export const paymentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
         summary: 'Say that a payment that was due for refund has been paid back',
         security: [{ admin: [] }],
         params: PaymentParams,
-        response: replies({ 200: Data(Payment) }, ['unauthorized', 'payment_not_found', 'refund_not_due']),
+        response: replies({ 200: Data(Payment) }, [
+          'unauthorized',
+          'payment_not_found',
+          'refund_not_due',
+          'unavailable',
+        ]),
       },
     },
     async (request, reply) => {

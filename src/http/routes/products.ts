@@ -8,7 +8,7 @@ import { sendInvalid } from '../errors.ts'
 import { presentProduct, presentStock } from '../present.ts'
 import { sendProblem } from '../problem.ts'
 import { createSendUnknown } from '../product-terms.ts'
-import { Data, Page, PageQuery, replies } from '../schemas/common.ts'
+import { AWAY, Data, Page, PageQuery, replies } from '../schemas/common.ts'
 import { Product, ProductParams, StockWithState } from '../schemas/products.ts'
 
 /**
@@ -38,7 +38,7 @@ export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engi
         security: [],
         summary: 'List products by id',
         querystring: PageQuery,
-        response: replies({ 200: Page(Product) }, ['validation_failed', 'recovering']),
+        response: replies({ 200: Page(Product) }, ['validation_failed', ...AWAY]),
       },
     },
     async (request, reply) => {
@@ -65,7 +65,7 @@ export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engi
         security: [],
         summary: 'Read a product with its stock',
         params: ProductParams,
-        response: replies({ 200: Data(Product) }, ['validation_failed', 'product_not_found', 'recovering']),
+        response: replies({ 200: Data(Product) }, ['validation_failed', 'product_not_found', ...AWAY]),
       },
     },
     async (request, reply) => {
@@ -84,11 +84,7 @@ export const productRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engi
         security: [],
         summary: 'Read the stock of a product',
         params: ProductParams,
-        response: replies({ 200: Data(StockWithState) }, [
-          'validation_failed',
-          'product_not_found',
-          'recovering',
-        ]),
+        response: replies({ 200: Data(StockWithState) }, ['validation_failed', 'product_not_found', ...AWAY]),
       },
     },
     async (request, reply) => {

@@ -11,7 +11,10 @@ const SIMULATED = ['success', 'failure', 'duplicate', 'out-of-order'] as const
 
 const SimulateBody = Type.Object(
   { order_id: Id('As the hold named it'), scenario: Word(SIMULATED, 'What the gateway sends') },
-  { additionalProperties: false },
+  {
+    additionalProperties: false,
+    examples: [{ order_id: 'ord_jZu8jHczExm5aNPo1a200defdaf0', scenario: 'success' }],
+  },
 )
 
 const Sent = Type.Object({
@@ -19,6 +22,7 @@ const Sent = Type.Object({
   status: Type.Integer({ description: 'With which the webhook was answered' }),
   answer: Type.Unknown({ description: 'Its body' }),
 })
+const SENT = { label: 'success', status: 202, answer: { data: { outcome: 'parked', order: null } } }
 
 /** Whether anybody may play the gateway here: in development only, and only from this machine. */
 export const isSimulated = (config: Config) => config.NODE_ENV !== 'production' && config.is_loopback
@@ -32,11 +36,15 @@ export const simulatorRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { co
     {
       schema: {
         tags: ['Payments'],
+        security: [],
         summary: 'Play a payment gateway, in development only',
         description:
           'Signs webhooks and sends them to /api/payments/webhook, one after the other. There is no such route with `NODE_ENV=production`, nor on an address that others can reach.',
         body: SimulateBody,
-        response: replies({ 200: Data(Type.Array(Sent)) }, [400]),
+        response: replies({ 200: Data(Type.Array(Sent, { examples: [[SENT]] })) }, [
+          'validation_failed',
+          'unavailable',
+        ]),
       },
     },
     async (request) => {

@@ -4,7 +4,7 @@ import type { FollowedProduct } from '../../engine/products.ts'
 import type { Deps } from '../deps.ts'
 import { sendProblem } from '../problem.ts'
 import { createSendUnknown } from '../product-terms.ts'
-import { replies, TextReply } from '../schemas/common.ts'
+import { AWAY, replies, TextReply } from '../schemas/common.ts'
 import { FollowQuery, ProductParams } from '../schemas/products.ts'
 import { createStockStream, FORMATS, type Format, readFollowed } from '../stock-stream.ts'
 
@@ -33,11 +33,12 @@ export const stockStreamRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { 
       exposeHeadRoute: false,
       schema: {
         tags: ['Products'],
+        security: [],
         summary: 'Follow the stock of a product as server-sent events',
         description:
           'Event `stock`, data as of /stock: one at once, then one within 250 ms of a change, four a second at most. Who reads too slowly misses events, never the latest.',
         params: ProductParams,
-        response: replies({ 200: EVENTS }, [400, 404]),
+        response: replies({ 200: EVENTS }, ['validation_failed', 'product_not_found', ...AWAY]),
       },
     },
     async (request, reply) => {
@@ -53,11 +54,12 @@ export const stockStreamRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { 
       exposeHeadRoute: false,
       schema: {
         tags: ['Products'],
+        security: [],
         summary: 'Follow the stock of several products over one connection',
         description:
           'Event `stock`, as for one product, with `product_id` and, while all is held, `next_chance_at`: when units may come back.',
         querystring: FollowQuery,
-        response: replies({ 200: EVENTS }, [400, 404]),
+        response: replies({ 200: EVENTS }, ['validation_failed', 'product_not_found', ...AWAY]),
       },
     },
     async (request, reply) => {

@@ -7,7 +7,7 @@ import type { Deps } from '../deps.ts'
 import { sendInvalid } from '../errors.ts'
 import { sendProblem } from '../problem.ts'
 import { createReceive } from '../receive-payment.ts'
-import { Data, replies } from '../schemas/common.ts'
+import { AWAY, Data, replies } from '../schemas/common.ts'
 import { PaymentResult } from '../schemas/payments.ts'
 
 const BODY_LIMIT_BYTES = 256 * 1024
@@ -114,7 +114,7 @@ export const stripeRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
           'validation_failed',
           'invalid_signature',
           'idempotency_key_reused',
-          'recovering',
+          ...AWAY,
         ]),
       },
     },

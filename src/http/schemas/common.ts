@@ -121,15 +121,18 @@ function addRefusal(response: Record<number, unknown>, code: ProblemCode): void 
   response[statusOf(code)] = refusal([...codes, code])
 }
 
+/** How a route may be refused that needs a shard and its Redis. */
+export const AWAY = ['unavailable', 'recovering'] as const
+
 /**
- * The replies of a route: its successes, and refusals with the given codes besides those any route may have.
+ * The replies of a route: its successes, and refusals with the given codes besides those that hooks add.
  */
 export function replies<Successes extends Record<number, TSchema>>(
   successes: Successes,
-  refused: ProblemCode[],
+  refused: readonly ProblemCode[],
 ) {
   const refusals: Record<number, unknown> = {}
-  for (const code of [...refused, 'unavailable'] as const) addRefusal(refusals, code)
+  for (const code of refused) addRefusal(refusals, code)
   return { ...successes, ...(refusals as Record<4, typeof Problem>) }
 }
 

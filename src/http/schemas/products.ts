@@ -11,7 +11,7 @@ export const FollowQuery = Type.Object(
     product_ids: Type.String({
       pattern: `^[1-9][0-9]{0,14}(,[1-9][0-9]{0,14}){0,${MAX_FOLLOWED - 1}}$`,
       description: `Product ids, at most ${MAX_FOLLOWED}, with commas between them`,
-      examples: ['1,2,3'],
+      examples: ['1'],
     }),
   },
   { additionalProperties: false },
