@@ -3,7 +3,7 @@ import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 import { problemTable } from './problem.ts'
 
-const VERSION = '0.1.0'
+export const VERSION = '0.1.0'
 const DESCRIPTION = `Stock for flash sales: hold, order, pay.
 
 Errors are RFC 9457 problems (\`application/problem+json\`) with a stable \`code\`. Any request may also meet \`request_timeout\`,
