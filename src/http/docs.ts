@@ -3,7 +3,7 @@ import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 import { problemTable } from './problem.ts'
 
-const VERSION = '0.1.0'
+export const VERSION = '0.1.0'
 const DESCRIPTION = `Stock for flash sales: hold, order, pay.
 
 Errors are RFC 9457 problems (\`application/problem+json\`) with a stable \`code\`. Any request may also meet \`request_timeout\`,
@@ -27,7 +27,7 @@ export type Operation = {
   tags: string[]
   description?: string
   security?: Array<Record<string, string[]>>
-  parameters?: Array<{ name: string; in: string; required?: boolean; schema?: { examples?: unknown[] } }>
+  parameters?: Array<{ name: string; in: string; required?: boolean; example?: unknown }>
   requestBody?: { content: Content }
   responses: Record<string, { description: string; content?: Content }>
 }
@@ -42,7 +42,7 @@ function pathFor(path: string): string {
 function curlOf(method: string, path: string, operation: Operation): string {
   const { security = [], parameters = [], requestBody, responses } = operation
   const asked = parameters.filter((one) => one.in === 'query' && one.required)
-  const query = asked.map(({ name, schema }) => `${name}=${schema?.examples?.[0]}`).join('&')
+  const query = asked.map(({ name, example }) => `${name}=${example}`).join('&')
   const words = ['curl -s', `"${ORIGIN}${pathFor(path)}${query && `?${query}`}"`]
   if (STREAM in (responses[200]?.content ?? {})) words.push('-N --max-time 5')
   if (security[0]?.admin) words.push('-H "authorization: Bearer $ADMIN_TOKEN"')
