@@ -27,7 +27,7 @@ export type Operation = {
   tags: string[]
   description?: string
   security?: Array<Record<string, string[]>>
-  parameters?: Array<{ name: string; in: string; required?: boolean; schema?: { examples?: unknown[] } }>
+  parameters?: Array<{ name: string; in: string; required?: boolean; example?: unknown }>
   requestBody?: { content: Content }
   responses: Record<string, { description: string; content?: Content }>
 }
@@ -42,7 +42,7 @@ function pathFor(path: string): string {
 function curlOf(method: string, path: string, operation: Operation): string {
   const { security = [], parameters = [], requestBody, responses } = operation
   const asked = parameters.filter((one) => one.in === 'query' && one.required)
-  const query = asked.map(({ name, schema }) => `${name}=${schema?.examples?.[0]}`).join('&')
+  const query = asked.map(({ name, example }) => `${name}=${example}`).join('&')
   const words = ['curl -s', `"${ORIGIN}${pathFor(path)}${query && `?${query}`}"`]
   if (STREAM in (responses[200]?.content ?? {})) words.push('-N --max-time 5')
   if (security[0]?.admin) words.push('-H "authorization: Bearer $ADMIN_TOKEN"')
