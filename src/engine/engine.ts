@@ -9,6 +9,7 @@ import { createOrders } from './orders.ts'
 import { createPayments } from './payments.ts'
 import { createProducts } from './products.ts'
 import { createRebuilding } from './rebuilding.ts'
+import { ask } from './redis.ts'
 import { createRun, noteElsewhere } from './run.ts'
 
 /** Holds taken back in one step of the sweeper: a step stays under 2 ms. */
