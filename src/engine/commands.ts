@@ -4,6 +4,7 @@
  */
 export type Replies = {
   'place-holds': ['fenced' | 'journal_full'] | ['done', ...PlaceReply[]]
+  'claim-keys': ['fenced'] | ['done', ...ClaimReply[]]
   'release-hold':
     | ['fenced' | 'already_used' | 'not_found' | 'expired']
     | ['already_released' | 'released', entry_id: string, payments: string]
@@ -54,6 +55,8 @@ export type Replies = {
   'read-stock': ['fenced'] | ['done', now_ms: number, ...Array<Array<string | null>>]
 }
 
+export type ClaimReply = ['busy' | 'claimed'] | ['elsewhere', claim: string]
+
 export type PlaceReply =
   | ['key_reused' | 'backlog']
   | ['replayed' | 'placed', member: string, expires_at_ms: number]
@@ -89,6 +92,11 @@ export const SIGNATURES = {
     keys: ['epoch', 'products', 'holds', 'extended', 'prepaid', 'deadlines', 'buyers', 'journal', 'idem...'],
     args: ['epoch', 'shard', 'default_ttl_ms', 'idem_ttl_ms', 'max_entries', 'max_age_ms', 'requests...'],
     statuses: ['fenced', 'journal_full', 'done'],
+  },
+  'claim-keys': {
+    keys: ['epoch', 'claim...'],
+    args: ['epoch', 'ttl_ms', 'busy_ms', 'requests...'],
+    statuses: ['fenced', 'done'],
   },
   'release-hold': {
     keys: [

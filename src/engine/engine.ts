@@ -1,11 +1,13 @@
 import type { Observer } from '../metrics/observer.ts'
+import { createClaims } from './claims.ts'
 import { createFence, type Fence, type OnClose } from './fence.ts'
 import { createHoldList } from './hold-list.ts'
-import { createHolds } from './holds.ts'
+import { createHolds, type HoldRequest, type Idem, type PlaceHold } from './holds.ts'
+import { shardOfId } from './ids.ts'
 import { createJournal } from './journal.ts'
 import { createKeys } from './keys.ts'
 import type { Nodes } from './nodes.ts'
-import { createOrders } from './orders.ts'
+import { type CreateOrder, createOrders } from './orders.ts'
 import { createPayments } from './payments.ts'
 import { createProducts } from './products.ts'
 import { createRebuilding } from './rebuilding.ts'
@@ -48,6 +50,21 @@ export function createEngine(options: EngineOptions) {
 
   const shardOfProduct = (product_id: number) => shard_by_product.get(product_id) ?? product_id % shards
   const products = createProducts({ run, keys, fence, shards, shardOfProduct, hold_ttl_ms, observer })
+  const holds = createHolds({ run, keys, fence, shards, shardOfProduct, hold_ttl_ms, observer })
+  const orders = createOrders({ nodes, run, keys, fence, shards, order_ttl_ms, observer })
+  const claim = createClaims({ nodes, run, keys, fence, shards })
+  /** Methods that claim the key of a request first. With one shard there is nothing to claim. */
+  const claiming = {
+    async placeHold(request: HoldRequest): Promise<PlaceHold> {
+      const { idem, items } = request
+      const is_free = !idem || (await claim(idem, shardOfProduct(items[0]?.product_id ?? 0)))
+      return is_free ? holds.placeHold(request) : { status: 'key_reused' }
+    },
+    async createOrder(id: string, idem: Idem | null): Promise<CreateOrder> {
+      const is_free = !idem || (await claim(idem, shardOfId(id)))
+      return is_free ? orders.createOrder(id, idem) : { status: 'key_reused' }
+    },
+  }
   return {
     shards,
     hold_ttl_ms,
@@ -57,10 +74,11 @@ export function createEngine(options: EngineOptions) {
     nodes,
     fence,
     shardOfProduct,
-    ...createHolds({ run, keys, fence, shards, shardOfProduct, hold_ttl_ms, observer }),
+    ...holds,
     ...createHoldList({ run, shards, shardOfProduct }),
-    ...createOrders({ nodes, run, keys, fence, shards, order_ttl_ms, observer }),
+    ...orders,
     ...createPayments({ nodes, run, keys, fence, longestHoldTtlMs: () => longest_hold_ttl_ms }),
+    ...(shards > 1 && claiming),
     ...products,
     ...createRebuilding({ nodes, run, keys }),
     journal: createJournal({ nodes, run, keys, fence }),

@@ -44,6 +44,7 @@ const GIVEN_KEYS: readonly string[] = [
   'idem',
   'payment',
   'idem...',
+  'claim...',
   'order...',
   'released...',
   'parked_payments...',
