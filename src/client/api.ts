@@ -2005,7 +2005,7 @@ export interface paths {
                                     /** @description Orders created a second; null where nothing is known */
                                     orders_created: (number | null)[];
                                     /** @description Holds and orders expired a second; null where nothing is known */
-                                    units_expired: (number | null)[];
+                                    expired: (number | null)[];
                                     /** @description Half of the requests for holds were answered within; null where nothing is known */
                                     p50_ms: (number | null)[];
                                     /** @description 99 of 100 requests for holds were answered within; null where nothing is known */

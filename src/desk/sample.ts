@@ -9,7 +9,7 @@ export type Sample = {
   holds_granted: number | null
   holds_refused: number | null
   orders_created: number | null
-  units_expired: number | null
+  expired: number | null
   hold_buckets: Buckets | null
   refunds_open: number | null
   journal_entries: number | null
@@ -45,7 +45,7 @@ export function takeSample(metrics: Metric[], at_ms: number): Sample {
     holds_granted: counted('holdfast_holds_total', ({ labels }) => labels.outcome === GRANTED),
     holds_refused: counted('holdfast_holds_total', isRefusal),
     orders_created: counted('holdfast_orders_total', ({ labels }) => labels.outcome === 'created'),
-    units_expired: counted('holdfast_expired_total'),
+    expired: counted('holdfast_expired_total'),
     hold_buckets: readBuckets(find('holdfast_http_request_duration_seconds')),
     refunds_open: gauged('holdfast_refunds_open', max),
     journal_entries: gauged('holdfast_journal_entries', sum),

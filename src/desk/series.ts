@@ -7,13 +7,13 @@ export type Series = {
   holds_granted: Array<number | null>
   holds_refused: Array<number | null>
   orders_created: Array<number | null>
-  units_expired: Array<number | null>
+  expired: Array<number | null>
   /** Time to the answer of requests for holds. */
   p50_ms: Array<number | null>
   p99_ms: Array<number | null>
 }
 
-type Count = 'holds_granted' | 'holds_refused' | 'orders_created' | 'units_expired'
+type Count = 'holds_granted' | 'holds_refused' | 'orders_created' | 'expired'
 
 /** A counter that fell began anew: what it counts since then is less than what happened, and better than nothing. */
 function rate(before: Sample, after: Sample, count: Count): number | null {
@@ -53,7 +53,7 @@ export function seriesOf(samples: Sample[]): Series {
     holds_granted: rates('holds_granted'),
     holds_refused: rates('holds_refused'),
     orders_created: rates('orders_created'),
-    units_expired: rates('units_expired'),
+    expired: rates('expired'),
     p50_ms: quantiles(0.5),
     p99_ms: quantiles(0.99),
   }

@@ -42,7 +42,7 @@ t.test('rates are differences a second, of grants, refusals, orders and expiries
     holds_granted: [4, 0],
     holds_refused: [2, 0],
     orders_created: [1, 0],
-    units_expired: [1, 0],
+    expired: [1, 0],
   })
 })
 
@@ -50,7 +50,7 @@ t.test('what is not measured is null, not nought', async (t) => {
   const nothing = takeSample([], 0)
   t.match(nothing, {
     holds_granted: null,
-    units_expired: null,
+    expired: null,
     hold_buckets: null,
     refunds_open: null,
     journal_entries: null,

@@ -25,7 +25,7 @@ const CHARTS = [
     title: 'Orders a second',
     lines: [
       { label: 'created', name: 'orders_created', color: '--available', unit: '' },
-      { label: 'expired', name: 'units_expired', color: '--pending', unit: '' },
+      { label: 'expired', name: 'expired', color: '--pending', unit: '' },
     ],
   },
   {
