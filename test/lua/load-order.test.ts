@@ -1,4 +1,5 @@
 import t from 'tap'
+import { markOf } from '../../src/engine/orders.ts'
 import type { Order, Payment } from '../../src/engine/records.ts'
 import { clockAt } from '../fixtures/change.ts'
 import {
@@ -99,7 +100,7 @@ t.test('the hold of a loaded order is used, for every request that names it', as
 
 t.test('a loaded order still knows the request that made it', async (t) => {
   const f = await openFixture(t)
-  const order = await forget(f, { idem: 'k|body' })
+  const order = await forget(f, { idem: markOf(idem('k')) })
   await f.engine.loadOrder(0, order, [])
   const again = await unchanged(t, f, () => f.engine.createOrder(order.id, idem('k')))
   t.same(again, { status: 'replayed', order, entry_id: '' })
