@@ -23,8 +23,8 @@ const MAX_DUE_ORDERS = 100
 /** A create-orders call of this size takes Redis some two milliseconds. */
 const MAX_BATCH = 64
 const MAX_IN_FLIGHT = 1
-/** HTTP has answered by then: nobody waits for what waited longer. */
 const MAX_WAITING = 5_000
+/** HTTP has answered by then: nobody waits for what waited longer. */
 const MAX_WAIT_MS = 2_500
 /** Of each order that is to be created, in the order of the script's keys. */
 const CREATE_KEYS: IdKey[] = ['order', 'released', 'parked_payments']

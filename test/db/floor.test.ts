@@ -138,3 +138,29 @@ t.test('of many writers at once none sells the last units twice', async (t) => {
   for (const answer of answers) if (answer.status === 'rejected') t.match(answer.reason, FLOOR)
   t.same(await committed(id), [20])
 })
+
+t.test('an item has its order and its product, and neither can be deleted from under it', async (t) => {
+  const FOREIGN_KEY = { code: '23503' }
+  const id = await product(10)
+  const order = orderOf([[id, 2]])
+  await write([order])
+  const item = (order_id: string, product_id: number) =>
+    database.query(
+      'insert into order_items (order_id, product_id, qty, unit_amount, created_at) values ($1, $2, 1, 1, now())',
+      [order_id, product_id],
+    )
+  await t.rejects(item('ord_unknown', id), FOREIGN_KEY, 'an item without an order')
+  await t.rejects(item(`ord_${order.id}`, 999_999_999), FOREIGN_KEY, 'an item without a product')
+  await t.rejects(database.query('delete from orders where id = $1', [`ord_${order.id}`]), FOREIGN_KEY)
+  await t.rejects(database.query('delete from products where id = $1', [id]), FOREIGN_KEY)
+  t.same(await committed(id), [2], 'nothing has changed')
+
+  const unused = await product(1)
+  await database.query('delete from products where id = $1', [unused])
+  t.same(await committed(unused), [-1], 'what has no items can be deleted')
+
+  await database.query('alter table order_items disable trigger order_items_commit')
+  await t.resolves(item('ord_unknown', id), 'control: without the trigger nothing refuses it')
+  await database.query(`delete from order_items where order_id = 'ord_unknown'`)
+  await database.query('alter table order_items enable trigger order_items_commit')
+})
