@@ -45,12 +45,16 @@ t.test('a Redis that must not be written to is answered with 503, and used again
   await refusesAll(t, faulty, product, hold_id, 'NOREPLICAS')
   await redis.config('SET', 'min-replicas-to-write', '0')
 
+  const openings = () => app.log.filter((line) => /shard 0: open/.test(line)).length
+  const openings_before = openings()
   await redis.replicaof('127.0.0.1', 1)
   await refusesAll(t, faulty, product, hold_id, 'READONLY')
   await redis.config('SET', 'replica-serve-stale-data', 'no')
   await refusesAll(t, faulty, product, hold_id, 'MASTERDOWN')
   await redis.replicaof('NO', 'ONE')
   await redis.config('SET', 'replica-serve-stale-data', 'yes')
+  // It is ready before it notices that a replica was promoted, which closes the fence once more.
+  await until('it has looked at what was a replica', () => openings() > openings_before)
   await isReady(app)
 
   t.same(await app.stock(product), before, 'nothing has changed')
