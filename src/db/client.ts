@@ -12,6 +12,11 @@ export const MAX_CONNECTIONS = 8
 const ADVISORY_LOCK_WAIT_MS = 15_000
 /** A rebuild reads whole tables; one statement that takes longer than this comes from a server that stands still. */
 const LOCKED_QUERY_TIMEOUT_MS = 30_000
+/**
+ * A connection keeps the plan of what it has prepared, also when the table has grown since: one that goes through the whole
+ * table, the cheapest while that is small, would make every batch of a sale dearer than the one before.
+ */
+const PLAN_OPTIONS = '-c enable_seqscan=off'
 const MAX_TRIES = 3
 /** Serialization failure, deadlock: nothing was done, the same again may succeed. */
 const RETRY_CODES = ['40001', '40P01']
@@ -54,6 +59,7 @@ export function openDb(
     lock_timeout: patience_ms * LOCK_SHARE,
     idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
     application_name: 'holdfast',
+    options: PLAN_OPTIONS,
   })
   // An idle connection that breaks is replaced when the next one is needed.
   pool.on('error', () => {})

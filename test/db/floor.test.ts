@@ -164,33 +164,3 @@ t.test('an item has its order and its product, and neither can be deleted from u
   await database.query(`delete from order_items where order_id = 'ord_unknown'`)
   await database.query('alter table order_items enable trigger order_items_commit')
 })
-
-/** How many rows of orders and items were read by going through the whole table, while this many of them came and were cancelled. */
-async function rowsScanned(t: Test, batches: number, before = ''): Promise<number> {
-  const own = await createDatabase(t)
-  await own.query(`${before} insert into products (id, name, unit_amount, currency, total, shard)
-    values (1, 'Shoe', 100, 'USD', 100000, 0)`)
-  const connection = openDb(own.url, { max_connections: 1 })
-  for (let at = 0; at < batches; at += 1) {
-    const orders = Array.from({ length: 20 }, () => orderOf([[1, 1]]))
-    await write(orders, connection)
-    await write(
-      orders.map((order) => later(order, 'failed')),
-      connection,
-    )
-  }
-  await connection.use((sql) => sql.query('select pg_stat_force_next_flush()'))
-  await connection.close()
-  const [counted] = await own.query<{ rows: number }>(
-    `select sum(seq_tup_read)::int as rows from pg_stat_user_tables where relname in ('orders', 'order_items')`,
-  )
-  return counted?.rows ?? -1
-}
-
-t.test('a batch costs the same however many orders there are already', async (t) => {
-  t.equal(await rowsScanned(t, 10), 0)
-  const without = ['inserted_items', 'updated_orders'].map(
-    (what) => `alter function commit_${what}() reset all;`,
-  )
-  t.ok((await rowsScanned(t, 10, without.join(' '))) > 1000, 'control: plans of an empty table go through it')
-})

@@ -1,0 +1,116 @@
+import t, { type Test } from 'tap'
+import { type Db, openDb } from '../../src/db/client.ts'
+import { findOrders, knownOrderIds, upsertOrders } from '../../src/db/orders.ts'
+import { findPayments, paymentsOfOrders, upsertPayments } from '../../src/db/payments.ts'
+import type { Order, Payment } from '../../src/engine/records.ts'
+import { createDatabase, type Database } from '../fixtures/database.ts'
+import { later, orderOf } from '../fixtures/orders.ts'
+
+/*
+  A connection keeps the plan of what it has prepared. One that was made while a table was small may go through the whole
+  table, which costs a batch more with every row there is.
+*/
+
+const BATCH = 20
+const MANY = 4_000
+
+/** One connection, and a database with a product. */
+async function open(t: Test): Promise<{ db: Db; database: Database }> {
+  const database = await createDatabase(t)
+  await database.query(
+    `insert into products (id, name, unit_amount, currency, total, shard) values (1, 'Shoe', 100, 'USD', 100000, 0)`,
+  )
+  const db = openDb(database.url, { max_connections: 1, patience_ms: 10_000 })
+  t.teardown(() => db.close())
+  return { db, database }
+}
+
+/** Rows of orders, items and payments that were read so far, by whatever way. */
+async function rowsRead({ db, database }: { db: Db; database: Database }): Promise<number> {
+  await db.use((sql) => sql.query('select pg_stat_force_next_flush()'))
+  const [counted] = await database.query<{ rows: number }>(
+    `select (select sum(seq_tup_read) from pg_stat_user_tables where relname = any($1))::int
+      + (select sum(idx_tup_read) from pg_stat_user_indexes where relname = any($1))::int as rows`,
+    [['orders', 'order_items', 'payments']],
+  )
+  return counted?.rows ?? Number.NaN
+}
+
+/** How many rows `work` reads. */
+async function reads(opened: { db: Db; database: Database }, work: () => Promise<void>): Promise<number> {
+  const before = await rowsRead(opened)
+  await work()
+  return (await rowsRead(opened)) - before
+}
+
+const newOrders = (count: number) => Array.from({ length: count }, () => orderOf([[1, 1]]))
+const write = (db: Db, orders: Order[]) => db.transaction((sql) => upsertOrders(sql, orders))
+const paymentOf = (order: Order): Payment => ({
+  idempotency_key: `key-${order.id}`,
+  order_id: order.id,
+  status: 'success',
+  amount: order.amount,
+  currency: order.currency,
+  payment_method: null,
+  transaction_id: null,
+  outcome: 'applied',
+  first_outcome: 'applied',
+  reason: null,
+  created_at_ms: order.created_at_ms,
+})
+
+async function writeAndCancel(db: Db): Promise<void> {
+  for (let at = 0; at < 10; at += 1) {
+    const orders = newOrders(BATCH)
+    await write(db, orders)
+    await write(
+      db,
+      orders.map((order) => later(order, 'failed')),
+    )
+  }
+}
+
+t.test('to write orders costs the same however many there are', async (t) => {
+  const opened = await open(t)
+  const at_first = await reads(opened, () => writeAndCancel(opened.db))
+  t.ok(at_first < 20 * BATCH * 10, `${at_first} rows`)
+  t.equal(await reads(opened, () => writeAndCancel(opened.db)), at_first)
+})
+
+t.test('control: with the plans of an empty table it costs more with every order', async (t) => {
+  const opened = await open(t)
+  await opened.database.query(
+    'alter function commit_inserted_items() reset all; alter function commit_updated_orders() reset all',
+  )
+  const at_first = await reads(opened, () => writeAndCancel(opened.db))
+  t.ok((await reads(opened, () => writeAndCancel(opened.db))) > 2 * at_first)
+})
+
+t.test('to find orders and payments costs the same however many there are', async (t) => {
+  const opened = await open(t)
+  const { db, database } = opened
+  const orders = newOrders(BATCH)
+  const ids = orders.map(({ id }) => id)
+  const payments = orders.map(paymentOf)
+  const keys = payments.map(({ idempotency_key }) => idempotency_key)
+  const lookUp = async () => {
+    for (let at = 0; at < 10; at += 1) {
+      const found = await db.use(async (sql) => [
+        await findOrders(sql, ids),
+        await knownOrderIds(sql, ids),
+        await findPayments(sql, keys),
+        await paymentsOfOrders(sql, ids),
+      ])
+      for (const rows of found) t.equal(rows.length, BATCH)
+    }
+  }
+  await write(db, orders)
+  await db.use((sql) => upsertPayments(sql, payments))
+  await database.query('analyze')
+  const at_first = await reads(opened, lookUp)
+
+  const others = newOrders(MANY)
+  await write(db, others)
+  await db.use((sql) => upsertPayments(sql, others.map(paymentOf)))
+  t.equal(await reads(opened, lookUp), at_first)
+})
