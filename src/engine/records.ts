@@ -179,10 +179,14 @@ export function parseAdjustment(json: string): Adjustment {
 
 /** An entry with the parts that are given. */
 export function makeEntry(
-  from: Pick<Entry, 'shard' | 'entry_id' | 'epoch'>,
-  parts: Partial<Pick<Entry, 'order' | 'payments' | 'adjustment'>>,
+  { shard, entry_id, epoch }: Pick<Entry, 'shard' | 'entry_id' | 'epoch'>,
+  {
+    order = null,
+    payments = [],
+    adjustment = null,
+  }: Partial<Pick<Entry, 'order' | 'payments' | 'adjustment'>>,
 ): Entry {
-  return { ...from, order: null, payments: [], adjustment: null, ...parts }
+  return { shard, entry_id, epoch, order, payments, adjustment }
 }
 
 /** An entry of the journal as XRANGE returns it. */
