@@ -17,4 +17,5 @@ USER node
 EXPOSE 3000
 HEALTHCHECK --interval=5s --timeout=4s --start-period=20s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/readyz`).then((reply) => process.exit(reply.ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "--import", "tsx", "src/bin/server.ts"]
+# Room for what thousands of requests in flight leave behind; with Node's default a tenth of the time goes into collecting it.
+CMD ["node", "--max-semi-space-size=64", "--import", "tsx", "src/bin/server.ts"]

@@ -7,6 +7,8 @@ import { StartError } from '../src/errors.ts'
 import type { Job, LoadResult, WorkerReply } from './load/jobs.ts'
 
 const PATH_OF = (path: string) => fileURLToPath(new URL(path, import.meta.url))
+/** As `npm start` has them. */
+const NODE_OPTIONS = ['--max-semi-space-size=64', '--import', 'tsx']
 /** A server has this long to end after SIGTERM before it is killed. */
 const STOP_WAIT_MS = 5_000
 const LOG_TAIL_CHARS = 600
@@ -32,7 +34,7 @@ export function startChild(
   const { PATH, HOME, TMPDIR } = process.env
   const inherited = Object.entries({ PATH, HOME, TMPDIR }).filter(([, value]) => value !== undefined)
   const child = fork(PATH_OF(path), args, {
-    execArgv: ['--import', 'tsx'],
+    execArgv: NODE_OPTIONS,
     env: { ...Object.fromEntries(inherited), ...env },
     stdio: ['ignore', log, log, 'ipc'],
   })
