@@ -60,6 +60,8 @@ export function openDb(
     idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
     application_name: 'holdfast',
     options: PLAN_OPTIONS,
+    // Statements that do not wait for each other's answers are sent together and taken in their order.
+    pipeline: true,
   })
   // An idle connection that breaks is replaced when the next one is needed.
   pool.on('error', () => {})

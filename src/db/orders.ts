@@ -20,7 +20,7 @@ const plain = (values: Array<string | number | null>) => `{${values.map((value) 
 /** Writes orders as they stand after their latest transition; older versions change nothing. One statement a table. */
 export async function upsertOrders(sql: Sql, orders: Order[]): Promise<void> {
   if (orders.length === 0) return
-  await sql.query({
+  const written = sql.query({
     name: 'upsert-orders',
     text: `insert into orders as known (id, shard, version, payment_status, order_status, cancel_reason, amount, currency, customer_id,
         created_at, pay_by, hold_created_at, hold_expires_at, idem)
@@ -55,7 +55,7 @@ export async function upsertOrders(sql: Sql, orders: Order[]): Promise<void> {
   const items = orders.flatMap(({ id, items, created_at_ms }) =>
     items.map((item) => ({ ...item, order_id: orderId(id), created_at_ms })),
   )
-  await sql.query({
+  const items_written = sql.query({
     name: 'insert-order-items',
     text: `insert into order_items (order_id, product_id, qty, unit_amount, created_at)
       select order_id, product_id, qty, unit_amount, to_timestamp(created_at_ms / 1000)
@@ -70,6 +70,7 @@ export async function upsertOrders(sql: Sql, orders: Order[]): Promise<void> {
       plain(items.map(({ created_at_ms }) => created_at_ms)),
     ],
   })
+  await Promise.all([written, items_written])
 }
 
 export type OrderFilter = {

@@ -68,18 +68,16 @@ async function write(sql: Sql, entries: Entry[]): Promise<void> {
   const changed = [...adjustments, ...orders.flatMap(({ items }) => items)].map(
     ({ product_id }) => product_id,
   )
-  await lockProducts(sql, [...new Set(changed)])
-  // What was added may be what the orders need, and what was taken out what they gave back.
-  await recordAdjustments(
-    sql,
-    adjustments.filter(({ delta }) => delta > 0),
-  )
-  await upsertOrders(sql, orders)
-  await recordAdjustments(
-    sql,
-    adjustments.filter(({ delta }) => delta <= 0),
-  )
-  await upsertPayments(sql, latestPayments(entries))
+  const added = adjustments.filter(({ delta }) => delta > 0)
+  const taken_out = adjustments.filter(({ delta }) => delta <= 0)
+  // Sent together, taken in this order: what was added may be what the orders need, what was taken out what they gave back.
+  await Promise.all([
+    lockProducts(sql, [...new Set(changed)]),
+    recordAdjustments(sql, added),
+    upsertOrders(sql, orders),
+    recordAdjustments(sql, taken_out),
+    upsertPayments(sql, latestPayments(entries)),
+  ])
 }
 
 const isFloor = (error: unknown) => (error as { constraint?: string }).constraint === 'products_floor'
@@ -134,10 +132,7 @@ export function createWriter(options: {
   }
 
   const writeBatch = async (entries: Entry[]) => {
-    await db.transaction(async (sql) => {
-      await refuseLate(sql, entries)
-      await write(sql, entries)
-    })
+    await db.transaction((sql) => Promise.all([refuseLate(sql, entries), write(sql, entries)]))
     on_commit?.(entries)
   }
 
