@@ -159,18 +159,19 @@ export function createHolds(options: {
 
   return {
     /** Places a hold: all of its items or none. Rejects with UnavailableError when nothing can be promised. */
-    placeHold(request: HoldRequest): Promise<PlaceHold> {
+    async placeHold(request: HoldRequest): Promise<PlaceHold> {
       const asked = { ...request, items: mergeItems(request.items) }
       const shard = shardOfItems(asked.items)
       const gathered = shard === undefined ? undefined : gathers[shard]
-      if (!gathered) return Promise.resolve({ status: 'not_in_one_shard' })
+      if (!gathered) return { status: 'not_in_one_shard' }
       const until_ms = performance.now() + MAX_BACKLOG_MS
-      const answer = (reply: PlaceReply): PlaceHold | Promise<PlaceHold> => {
+      for (;;) {
+        const reply = await gathered.add(asked)
         if (reply[0] !== 'backlog') return answerPlace(reply)
-        if (performance.now() < until_ms) return gathered.add(asked).then(answer)
-        throw new UnavailableError('unavailable', 'dead holds are still being taken back')
+        if (performance.now() >= until_ms) {
+          throw new UnavailableError('unavailable', 'dead holds are still being taken back')
+        }
       }
-      return gathered.add(asked).then(answer)
     },
 
     /** Ends a hold; its units are free at once. `entry` carries parked payments that are due for refund now. */

@@ -17,8 +17,10 @@ export const DEADLINE_MS = 2_700
 /** What is awaited, or UnavailableError after the deadline. */
 export function inTime<Answer>(answer: Promise<Answer>, deadline_ms: number): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const late = () => reject(new UnavailableError('unavailable', 'the answer took too long'))
-    const timer = setTimeout(late, deadline_ms)
+    const timer = setTimeout(
+      () => reject(new UnavailableError('unavailable', 'the answer took too long')),
+      deadline_ms,
+    )
     answer.then(resolve, reject).finally(() => clearTimeout(timer))
   })
 }
