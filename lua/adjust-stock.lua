@@ -34,7 +34,7 @@ local keys = {
 }
 local epoch, product, delta, key, reason, idem_ttl_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
 local max_amount = tonumber(ARGV[7])
-local MAX_DEAD_HOLDS = 250 -- a step stays under 2 ms
+local MAX_DEAD_HOLDS = 125 -- a step stays under 2 ms
 
 if fenced(keys.epoch, epoch) then
   return { 'fenced' }

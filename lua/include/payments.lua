@@ -3,7 +3,7 @@
 -- @include orders
 -- What a payment does to an order. A payment is { key, status, amount, currency, method, transaction, created_at_ms },
 -- all text, amount and currency '' where the sender named none.
-local MAX_DEAD_HOLDS_FOR_PAYMENT = 250 -- a step stays under 2 ms
+local MAX_DEAD_HOLDS_FOR_PAYMENT = 125 -- a step stays under 2 ms
 
 local function all_available(keys, items)
   for _, item in ipairs(items) do

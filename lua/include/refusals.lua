@@ -2,7 +2,7 @@
 -- @include cart
 -- @include wait
 -- Why a request of place-holds can not be granted, in the order in which it is checked.
-local MAX_DEAD_HOLDS = 250 -- a step stays under 2 ms
+local MAX_DEAD_HOLDS = 125 -- a step stays under 2 ms
 
 local function refuse_limits(keys, cart, request, now, default_ttl_ms)
   for _, item in ipairs(cart.items) do

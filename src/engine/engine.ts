@@ -13,7 +13,7 @@ import { ask } from './redis.ts'
 import { createRun } from './run.ts'
 
 /** Holds taken back in one step of the sweeper: a step stays under 2 ms. */
-const MAX_DEAD_HOLDS = 250
+const MAX_DEAD_HOLDS = 125
 
 export type EngineOptions = {
   redis: Redis

@@ -28,7 +28,7 @@ const MAX_WAIT_MS = 1_000
 /** Past this, PostgreSQL is so far behind that new holds would only lead to orders that can not be made. */
 const MAX_JOURNAL_ENTRIES = 20_000
 const MAX_JOURNAL_AGE_MS = 120_000
-/** Each try takes 250 dead holds back in some milliseconds, so that some 100,000 of them may stand before a buyer. */
+/** Each try takes 125 dead holds back in about a millisecond, so that some 100,000 of them may stand before a buyer. */
 const MAX_BACKLOG_MS = 800
 export const IDEM_TTL_MS = 24 * 3600 * 1000
 

@@ -18,8 +18,8 @@ import type { Run } from './run.ts'
 
 /** Parked payments looked at in one sweep of a shard. */
 const MAX_PARKED = 100
-/** Each try takes 250 dead holds back. */
-const MAX_BACKLOG_TRIES = 1_600
+/** Each try takes 125 dead holds back. */
+const MAX_BACKLOG_TRIES = 3_200
 /** A parked payment whose hold nobody knows waits for three of the longest hold TTLs and this. */
 const PARK_SLACK_MS = 10_000
 const PARK_TTLS = 3

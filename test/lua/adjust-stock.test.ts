@@ -2,7 +2,7 @@ import t from 'tap'
 import { MAX_PRODUCT_AMOUNT } from '../../src/engine/products.ts'
 import { count, openFixture, refusedByFence, unchanged } from '../fixtures/redis.ts'
 
-const STEP = 250 // holds that one step takes back
+const STEP = 125 // holds that one step takes back
 
 t.test('an adjustment is refused with another epoch, and without one', async (t) => {
   const f = await openFixture(t)

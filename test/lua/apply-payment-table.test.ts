@@ -2,7 +2,7 @@ import t from 'tap'
 import type { Order } from '../../src/engine/records.ts'
 import { type Fixture, LONG_MS, notice, openFixture } from '../fixtures/redis.ts'
 
-const STEP = 250 // holds that one step takes back
+const STEP = 125 // holds that one step takes back
 
 /** An order in each state that the contract's table names; with one unit more, free to be taken again. */
 const STATES: Record<string, (f: Fixture) => Promise<Order>> = {

@@ -12,7 +12,7 @@ import {
   unchanged,
 } from '../fixtures/redis.ts'
 
-const STEP = 250 // holds that one step takes back
+const STEP = 125 // holds that one step takes back
 
 /** Many holds of one unit of product 1 that are all dead. */
 async function deadHolds(f: Fixture, holds: number): Promise<Hold[]> {

@@ -2,7 +2,7 @@ import t from 'tap'
 import { PLACE_ARGS, placeRequest } from '../fixtures/place-request.ts'
 import { openFixture, unchanged } from '../fixtures/redis.ts'
 
-const STEP = 250 // holds that one step takes back
+const STEP = 125 // holds that one step takes back
 
 t.test('units of dead holds are free for the next buyer, though nothing swept them', async (t) => {
   const f = await openFixture(t)
