@@ -54,17 +54,6 @@ export async function productsOfShard(sql: Sql, shard: number): Promise<ProductR
   return rows.map(toProduct)
 }
 
-/** Where products live and how long their holds last, for those above an id. */
-export async function productPlaces(
-  sql: Sql,
-): Promise<Array<{ id: number; shard: number; hold_ttl_ms: number | null }>> {
-  const { rows } = await sql.query({
-    name: 'product-places',
-    text: 'select id, shard, hold_ttl_seconds * 1000 as hold_ttl_ms from products',
-  })
-  return rows
-}
-
 /** Ids of a page of products above an id, of those that have been brought to Redis. */
 export async function productPage(sql: Sql, after: number, limit: number): Promise<number[]> {
   const { rows } = await sql.query<{ id: number }>({
