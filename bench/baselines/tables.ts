@@ -5,6 +5,10 @@ import type { ClientBase } from 'pg'
   settings, same durability.
 */
 
+/*
+  They are vacuumed by no worker: it would come a minute later, in the turn of another arm. Each begins with tables made anew.
+*/
+
 /** Any number of units that no run uses up. */
 const UNITS = 1_000_000_000
 
@@ -12,20 +16,21 @@ const TABLES = `
 create schema baseline;
 create table baseline.products (
   id bigint primary key, unit_amount bigint not null, currency text not null, stock bigint not null check (stock >= 0)
-) with (fillfactor = 50);
+) with (fillfactor = 50, autovacuum_enabled = off);
 create table baseline.holds (
   id text primary key, product_id bigint not null, qty bigint not null, unit_amount bigint not null, currency text not null,
   created_at timestamptz not null, expires_at timestamptz not null
-);
+) with (autovacuum_enabled = off);
 create index on baseline.holds (expires_at);
-create table baseline.units (id bigint primary key, product_id bigint not null, hold_id text) with (fillfactor = 50);
+create table baseline.units (id bigint primary key, product_id bigint not null, hold_id text)
+  with (fillfactor = 50, autovacuum_enabled = off);
 create index on baseline.units (product_id, id) where hold_id is null;
 create table baseline.orders (
   id text primary key, hold_id text not null, shard integer not null, version integer not null, payment_status text not null,
   order_status text not null, cancel_reason text, amount bigint not null, currency text not null, customer_id text,
   created_at timestamptz not null, pay_by timestamptz not null, hold_created_at timestamptz not null,
   hold_expires_at timestamptz not null, idem text
-);
+) with (autovacuum_enabled = off);
 `
 
 export async function createBaselineTables(sql: ClientBase): Promise<void> {
