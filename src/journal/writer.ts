@@ -66,6 +66,15 @@ function latestPayments(entries: Entry[]): Payment[] {
   return [...latest.values()]
 }
 
+/**
+ * Waits for statements that were sent together. Throws what the first of them to fail says; those behind it say only that
+ * their transaction is over, and may be heard sooner.
+ */
+async function inOrder(statements: Array<Promise<unknown>>): Promise<void> {
+  const failed = (await Promise.allSettled(statements)).find(({ status }) => status === 'rejected')
+  if (failed?.status === 'rejected') throw failed.reason
+}
+
 async function write(sql: Sql, entries: Entry[]): Promise<void> {
   const adjustments = entries.flatMap(({ adjustment }) => adjustment ?? [])
   const orders = latestOrders(entries)
@@ -76,7 +85,7 @@ async function write(sql: Sql, entries: Entry[]): Promise<void> {
   const added = adjustments.filter(({ delta }) => delta > 0)
   const taken_out = adjustments.filter(({ delta }) => delta <= 0)
   // Sent together, taken in this order: what was added may be what the orders need, what was taken out what they gave back.
-  await Promise.all([
+  await inOrder([
     lockProducts(sql, [...new Set(changed)]),
     recordAdjustments(sql, added),
     upsertOrders(sql, orders),
@@ -137,7 +146,7 @@ export function createWriter(options: {
   }
 
   const writeBatch = async (entries: Entry[]) => {
-    await db.transaction((sql) => Promise.all([refuseLate(sql, entries), write(sql, entries)]))
+    await db.transaction((sql) => inOrder([refuseLate(sql, entries), write(sql, entries)]))
     on_commit?.(entries)
   }
 
