@@ -2,11 +2,8 @@ import type { ClientBase } from 'pg'
 
 /*
   The tables of the baselines in PostgreSQL, in a schema of their own beside those of the service: same server, same
-  settings, same durability.
-*/
-
-/*
-  They are vacuumed by no worker: it would come a minute later, in the turn of another arm. Each begins with tables made anew.
+  settings, same durability. No worker vacuums them, since it would come up to a minute later, in the turn of another arm;
+  each round begins with empty ones.
 */
 
 /** Any number of units that no run uses up. */

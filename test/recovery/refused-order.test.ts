@@ -1,5 +1,7 @@
 import t, { type Test } from 'tap'
+import { makeEntry, type Payment } from '../../src/engine/records.ts'
 import { type App, build, newKey } from '../fixtures/app.ts'
+import { orderOf } from '../fixtures/orders.ts'
 import { until } from '../fixtures/until.ts'
 
 /** A service whose Redis believes in three units more than there are. */
@@ -98,3 +100,28 @@ t.test('one refused order fails none of those that are committed with it', async
   await isOpen(app)
   await app.agree(t, 'afterwards')
 })
+
+t.test(
+  'what the floor says is heard, not what the statements behind it say, in each of many tries',
+  async (t) => {
+    const { app, id } = await open(t)
+    const answers = new Set<string>()
+    for (let tries = 1; tries <= 40; tries += 1) {
+      const order = orderOf([[id, 3]])
+      const payment: Payment = {
+        ...{ idempotency_key: newKey(), order_id: order.id, status: 'success', amount: null, currency: null },
+        ...{ payment_method: null, transaction_id: null, reason: null, created_at_ms: order.created_at_ms },
+        ...{ outcome: 'applied', first_outcome: 'parked' },
+      }
+      const from = { shard: 0, entry_id: `${tries}-1`, epoch: undefined }
+      const entry = makeEntry(from, { order, payments: [payment] })
+      answers.add(await app.service.writer.commit(entry).catch((error: Error) => error.message))
+    }
+    t.same([...answers], ['refused'])
+    const rows = await app.sql(
+      'select outcome, reason, count(*)::int as count from payments group by outcome, reason',
+    )
+    t.same(rows, [{ outcome: 'refund_due', reason: 'no_units_left', count: 40 }])
+    await isOpen(app)
+  },
+)
