@@ -84,7 +84,8 @@ async function rebuild(service: Service, lose: () => Promise<unknown>): Promise<
 async function measure(servers: Servers): Promise<boolean> {
   const lines: string[] = []
   const service = await open(servers, lines)
-  const { redis, keys } = service.engine
+  const { nodes, keys } = service.engine
+  const redis = nodes.of(0)
   try {
     await makeProducts(service)
     await forAll(ORDERS, (at) => order(service, at))

@@ -8,7 +8,9 @@ import { openDb } from '../src/db/client.ts'
 import { migrateDb } from '../src/db/migrate.ts'
 import { freePort } from '../src/embedded/process.ts'
 import { openServers } from '../src/embedded/servers.ts'
-import { checkRedis, connectRedis } from '../src/engine/redis.ts'
+import { oneNode } from '../src/engine/nodes.ts'
+import { connectRedis } from '../src/engine/redis.ts'
+import { checkNodes } from '../src/engine/settings.ts'
 import { StartError } from '../src/errors.ts'
 import { createBaselineTables } from './baselines/tables.ts'
 import { type Child, startBaseline, startChild, startGenerator } from './children.ts'
@@ -65,7 +67,7 @@ async function openStores(life: Life, say: (line: string) => void) {
   await migrateDb(servers.database_url)
   const redis = connectRedis(servers.redis_url)
   life.onStop(async () => redis.disconnect())
-  await checkRedis(redis)
+  await checkNodes(oneNode(redis))
   // Nobody's log is rewritten in the middle of a measurement; it is between two rounds.
   await redis.config('SET', 'auto-aof-rewrite-percentage', '0')
   const sql = new pg.Client({ connectionString: servers.database_url })

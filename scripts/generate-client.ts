@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { readConfig } from '../src/config.ts'
 import { openDb } from '../src/db/client.ts'
 import { createEngine } from '../src/engine/engine.ts'
+import { oneNode } from '../src/engine/nodes.ts'
 import { connectRedis } from '../src/engine/redis.ts'
 import { buildApp } from '../src/http/app.ts'
 import { createWriter } from '../src/journal/writer.ts'
@@ -23,7 +24,7 @@ const DATABASE_URL = 'postgres://127.0.0.1:1/none'
 
 const redis = connectRedis(REDIS_URL)
 const db = openDb(DATABASE_URL)
-const engine = createEngine({ redis, shards: 1, hold_ttl_ms: 1, order_ttl_ms: 1 })
+const engine = createEngine({ nodes: oneNode(redis), shards: 1, hold_ttl_ms: 1, order_ttl_ms: 1 })
 const writer = createWriter({ db, engine, on_alarm: () => {} })
 const config = readConfig({ LOG_LEVEL: 'silent' })
 const lookup = createLookup({ db, engine })

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net'
 import { type Static, Type } from '@sinclair/typebox'
 import { envSchema } from 'env-schema'
+import { parseClusterNodes } from './engine/nodes.ts'
 import { StartError } from './errors.ts'
 
 const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/
@@ -15,13 +16,12 @@ const PROXY_WORDS = ['loopback', 'linklocal', 'uniquelocal']
 /** HS256 is as strong as its secret, which RFC 7518 wants no shorter than the hash. */
 const JWT_SECRET_MIN_BYTES = 32
 
-const NOT_YET = ['REDIS_CLUSTER_NODES']
-
 const Env = Type.Object({
   NODE_ENV: Type.Optional(Type.String()),
   PORT: Type.Integer({ minimum: 0, maximum: 65535, default: 3000 }),
   HOST: Type.String({ default: '127.0.0.1' }),
   REDIS_URL: Type.Optional(Type.String({ pattern: '^rediss?://' })),
+  REDIS_CLUSTER_NODES: Type.Optional(Type.String()),
   DATABASE_URL: Type.Optional(Type.String({ pattern: '^postgres(ql)?://' })),
   DATA_DIR: Type.String({ default: '.data' }),
   ADMIN_TOKEN: Type.Optional(Type.String()),
@@ -136,6 +136,21 @@ function checkIdentity({ CUSTOMER_JWT_SECRET, CUSTOMER_JWKS_URL }: Static<typeof
   if (username || password) throw new StartError('CUSTOMER_JWKS_URL must not carry a user or a password')
 }
 
+/** Redis is one server or a cluster. */
+function checkCluster({ REDIS_URL, REDIS_CLUSTER_NODES }: Static<typeof Env>): void {
+  if (REDIS_CLUSTER_NODES === undefined) return
+  if (REDIS_URL !== undefined) {
+    throw new StartError('REDIS_URL and REDIS_CLUSTER_NODES can not both be set: unset one of them')
+  }
+  try {
+    parseClusterNodes(REDIS_CLUSTER_NODES)
+  } catch {
+    throw new StartError(
+      'REDIS_CLUSTER_NODES must be a comma-separated list of host:port, of which the first may begin with redis://user:password@ or rediss://',
+    )
+  }
+}
+
 /**
  * The configuration, from the environment variables of the README; empty ones count as unset.
  * Throws StartError, in one line that names the variable.
@@ -156,12 +171,10 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     if (read[name] !== undefined && !URL.canParse(read[name])) throw new StartError(`${name} is not a URL`)
   }
   checkIdentity(read)
-  for (const name of NOT_YET) {
-    // Who sets one of these relies on it; ignoring it would be worse than not starting.
-    if (data[name]) throw new StartError(`${name} is not supported yet: unset it`)
-  }
+  checkCluster(read)
   if (read.NODE_ENV === 'production') {
     for (const name of ['ADMIN_TOKEN', 'WEBHOOK_SECRETS', 'REDIS_URL', 'DATABASE_URL'] as const) {
+      if (name === 'REDIS_URL' && read.REDIS_CLUSTER_NODES !== undefined) continue
       if (!read[name]) throw new StartError(`${name} must be set when NODE_ENV is production`)
     }
   }

@@ -3,8 +3,9 @@ import type { Config } from './config.ts'
 import { checkDb, type Db, openDb } from './db/client.ts'
 import { createEngine, type Engine } from './engine/engine.ts'
 import { orderId } from './engine/ids.ts'
+import { openNodes } from './engine/nodes.ts'
 import type { Entry } from './engine/records.ts'
-import { checkRedis, connectRedis } from './engine/redis.ts'
+import { checkNodes } from './engine/settings.ts'
 import { StartError } from './errors.ts'
 import { createWriter, type Writer } from './journal/writer.ts'
 import { createMeters, type Meters } from './metrics/meters.ts'
@@ -48,6 +49,7 @@ export type Service = {
  */
 export async function openService(options: {
   config: Pick<Config, 'STOCK_SHARDS' | 'HOLD_TTL_SECONDS' | 'ORDER_TTL_SECONDS'>
+  /** The URL of a Redis, or the address of a cluster. */
   redis_url: string
   database_url: string
   log: Say
@@ -58,12 +60,12 @@ export async function openService(options: {
   patience_ms?: number | undefined
 }): Promise<Service> {
   const { config, redis_url, database_url, log, max_connections, patience_ms } = options
-  const redis = connectRedis(redis_url, patience_ms)
-  await checkRedis(redis)
+  const nodes = openNodes(redis_url, patience_ms)
+  for (const warning of await checkNodes(nodes)) log.warn(warning)
   const meters = createMeters()
   const db = openDb(database_url, { max_connections, patience_ms, on_sql: meters.ranSql })
   const engine = createEngine({
-    redis,
+    nodes,
     shards: config.STOCK_SHARDS,
     hold_ttl_ms: config.HOLD_TTL_SECONDS * 1000,
     order_ttl_ms: config.ORDER_TTL_SECONDS * 1000,
@@ -98,7 +100,7 @@ export async function openService(options: {
   async function close(): Promise<void> {
     await recovery.close()
     await writer.drained()
-    redis.disconnect()
+    nodes.disconnect()
     await db.close()
   }
 

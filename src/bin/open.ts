@@ -2,16 +2,20 @@ import type { Logger } from 'pino'
 import type { Config } from '../config.ts'
 import { migrateDb } from '../db/migrate.ts'
 import { openServers, type Servers } from '../embedded/servers.ts'
+import { clusterAddress } from '../engine/nodes.ts'
 import { createLog } from '../log.ts'
 import { showProgress } from '../progress.mjs'
 import { openService, type Service } from '../service.ts'
 import { type Life, say } from './lifecycle.ts'
 
+const redisAddress = ({ REDIS_URL, REDIS_CLUSTER_NODES }: Config) =>
+  REDIS_CLUSTER_NODES === undefined ? REDIS_URL : clusterAddress(REDIS_CLUSTER_NODES)
+
 /** Opens the servers that the configuration names, or the embedded ones of DATA_DIR, and migrates the database. */
 export async function openMigrated(config: Config, life: Life): Promise<Servers> {
   const servers = await openServers({
     data_dir: config.DATA_DIR,
-    redis_url: config.REDIS_URL,
+    redis_url: redisAddress(config),
     database_url: config.DATABASE_URL,
     stopping: life.stopping,
     say,

@@ -4,7 +4,8 @@ import { parseArgs } from 'node:util'
 import { readConfig } from '../config.ts'
 import { checkDb, openDb } from '../db/client.ts'
 import { createEngine } from '../engine/engine.ts'
-import { checkRedis, connectRedis } from '../engine/redis.ts'
+import { openNodes } from '../engine/nodes.ts'
+import { checkNodes } from '../engine/settings.ts'
 import { StartError } from '../errors.ts'
 import { showProgress } from '../progress.mjs'
 import { seeded } from '../random.ts'
@@ -151,19 +152,19 @@ async function settle(
   ledger: ReturnType<typeof createLedger>,
 ): Promise<Certificate> {
   const { STOCK_SHARDS } = readConfig(place.stage ? {} : process.env)
-  const redis = connectRedis(place.redis_url)
-  await checkRedis(redis)
+  const nodes = openNodes(place.redis_url)
+  await checkNodes(nodes)
   const db = openDb(place.database_url)
   try {
     await checkDb(db)
-    const engine = createEngine({ redis, shards: STOCK_SHARDS, hold_ttl_ms: 1000, order_ttl_ms: 1000 })
+    const engine = createEngine({ nodes, shards: STOCK_SHARDS, hold_ttl_ms: 1000, order_ttl_ms: 1000 })
     const until_ms = Date.now() + JOURNAL_LIMIT_MS
     while ((await engine.journal.length(engine.shardOfProduct(product_id))) > 0 && Date.now() < until_ms) {
       await setTimeout(JOURNAL_POLL_MS)
     }
     return await certify(ledger, { engine, db, product_id, wait: setTimeout })
   } finally {
-    redis.disconnect()
+    nodes.disconnect()
     await db.close()
   }
 }

@@ -4,7 +4,8 @@ import { type Config, readConfig } from '../config.ts'
 import { checkDb, openDb } from '../db/client.ts'
 import type { Servers } from '../embedded/servers.ts'
 import { createEngine } from '../engine/engine.ts'
-import { checkRedis, connectRedis } from '../engine/redis.ts'
+import { openNodes } from '../engine/nodes.ts'
+import { checkNodes } from '../engine/settings.ts'
 import { StartError } from '../errors.ts'
 import { redriveBuried } from '../journal/recovery.ts'
 import { showProgress } from '../progress.mjs'
@@ -63,8 +64,8 @@ function print(reports: ShardReport[]): void {
 }
 
 async function verifyAll(servers: Servers, config: Config): Promise<boolean> {
-  const redis = connectRedis(servers.redis_url)
-  await checkRedis(redis)
+  const nodes = openNodes(servers.redis_url)
+  await checkNodes(nodes)
   const db = openDb(servers.database_url)
   try {
     await checkDb(db)
@@ -72,7 +73,7 @@ async function verifyAll(servers: Servers, config: Config): Promise<boolean> {
       hold_ttl_ms: config.HOLD_TTL_SECONDS * 1000,
       order_ttl_ms: config.ORDER_TTL_SECONDS * 1000,
     }
-    const engine = createEngine({ redis, shards: config.STOCK_SHARDS, ...ttls })
+    const engine = createEngine({ nodes, shards: config.STOCK_SHARDS, ...ttls })
     const reports: Array<Awaited<ReturnType<typeof verifyShard>>> = []
     await showProgress('comparing Redis with PostgreSQL', async (note) => {
       for (let shard = 0; shard < engine.shards; shard += 1) {
@@ -83,7 +84,7 @@ async function verifyAll(servers: Servers, config: Config): Promise<boolean> {
     print(reports)
     return reports.every(({ is_clean }) => is_clean)
   } finally {
-    redis.disconnect()
+    nodes.disconnect()
     await db.close()
   }
 }

@@ -1,22 +1,22 @@
-import type { Redis } from 'ioredis'
 import type { Observer } from '../metrics/observer.ts'
 import { createFence, type Fence, type OnClose } from './fence.ts'
 import { createHoldList } from './hold-list.ts'
 import { createHolds } from './holds.ts'
 import { createJournal } from './journal.ts'
 import { createKeys } from './keys.ts'
+import type { Nodes } from './nodes.ts'
 import { createOrders } from './orders.ts'
 import { createPayments } from './payments.ts'
 import { createProducts } from './products.ts'
 import { createRebuilding } from './rebuilding.ts'
 import { ask } from './redis.ts'
-import { createRun } from './run.ts'
+import { createRun, noteElsewhere } from './run.ts'
 
 /** Holds taken back in one step of the sweeper: a step stays under 2 ms. */
 const MAX_DEAD_HOLDS = 125
 
 export type EngineOptions = {
-  redis: Redis
+  nodes: Nodes
   /** Number of shards, at most 4096. */
   shards: number
   hold_ttl_ms: number
@@ -38,11 +38,11 @@ export type Engine = ReturnType<typeof createEngine>
  * what was asked; all other refusals are answers.
  */
 export function createEngine(options: EngineOptions) {
-  const { redis, shards, hold_ttl_ms, order_ttl_ms, observer } = options
+  const { nodes, shards, hold_ttl_ms, order_ttl_ms, observer } = options
   const prefix = options.prefix ?? 'hf'
   const keys = createKeys(prefix)
   const fence: Fence = createFence(options.on_close ?? (() => {}))
-  const run = createRun({ redis, keys, fence, on_alarm: options.on_alarm ?? (() => {}), observer })
+  const run = createRun({ nodes, keys, fence, on_alarm: options.on_alarm ?? (() => {}), observer })
   const shard_by_product = new Map<number, number>()
   let longest_hold_ttl_ms = hold_ttl_ms
 
@@ -54,16 +54,16 @@ export function createEngine(options: EngineOptions) {
     order_ttl_ms,
     prefix,
     keys,
-    redis,
+    nodes,
     fence,
     shardOfProduct,
     ...createHolds({ run, keys, fence, shards, shardOfProduct, hold_ttl_ms, observer }),
     ...createHoldList({ run, shards, shardOfProduct }),
-    ...createOrders({ redis, run, keys, fence, shards, order_ttl_ms, observer }),
-    ...createPayments({ redis, run, keys, fence, longestHoldTtlMs: () => longest_hold_ttl_ms }),
+    ...createOrders({ nodes, run, keys, fence, shards, order_ttl_ms, observer }),
+    ...createPayments({ nodes, run, keys, fence, longestHoldTtlMs: () => longest_hold_ttl_ms }),
     ...products,
-    ...createRebuilding({ redis, run, keys }),
-    journal: createJournal({ redis, run, keys, fence }),
+    ...createRebuilding({ nodes, run, keys }),
+    journal: createJournal({ nodes, run, keys, fence }),
 
     /** Tells in which shard a product lives and how long its holds last, before it is used. */
     knowProduct(product_id: number, shard: number, product_hold_ttl_ms: number | null): void {
@@ -71,25 +71,34 @@ export function createEngine(options: EngineOptions) {
       longest_hold_ttl_ms = Math.max(longest_hold_ttl_ms, product_hold_ttl_ms ?? 0)
     },
 
-    /** Asks Redis whether each open shard still has the epoch in which this process believes; closes those that have not. */
-    async probe(): Promise<void> {
-      for (let shard = 0; shard < shards; shard += 1) {
-        if (!fence.isOpen(shard)) continue
-        const epoch = await ask('epoch', redis.get(keys.shard(shard, 'epoch')))
-        if (fence.isOpen(shard) && Number(epoch) !== fence.epoch(shard)) {
-          fence.close(shard, 'Redis has another epoch or none', 'state')
+    /**
+     * Asks Redis whether each open shard still has the epoch in which this process believes; closes those that have not.
+     * Returns the shards whose server does not answer.
+     */
+    async probe(): Promise<number[]> {
+      const probed = Array.from({ length: shards }, (_, shard) => shard).map(async (shard) => {
+        try {
+          const epoch = await nodes.of(shard).get(keys.shard(shard, 'epoch'))
+          if (fence.isOpen(shard) && Number(epoch) !== fence.epoch(shard)) {
+            fence.close(shard, 'Redis has another epoch or none', 'state')
+          }
+          return undefined
+        } catch (error) {
+          noteElsewhere(fence, shard, error as Error)
+          return shard
         }
-      }
+      })
+      return (await Promise.all(probed)).filter((shard) => shard !== undefined)
     },
 
     /** For how long the next dead hold or unpaid order has been waiting for a sweep, in ms; 0 where nothing is due. */
     async overdueMs(shard: number): Promise<number> {
       const ends = await Promise.all(
         (['holds', 'deadlines'] as const).map((name) =>
-          ask(name, redis.zrange(keys.shard(shard, name), '0', '0', 'WITHSCORES')),
+          ask(name, nodes.of(shard).zrange(keys.shard(shard, name), '0', '0', 'WITHSCORES')),
         ),
       )
-      const [seconds = 0, micros = 0] = (await ask('clock', redis.time())).map(Number)
+      const [seconds = 0, micros = 0] = (await ask('clock', nodes.of(shard).time())).map(Number)
       const now_ms = seconds * 1000 + Math.floor(micros / 1000)
       return Math.max(0, ...ends.flatMap(([, score]) => (score === undefined ? [] : now_ms - Number(score))))
     },

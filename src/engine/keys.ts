@@ -1,6 +1,8 @@
+import { tagOf } from './slots.ts'
+
 /**
  * Every Redis key of Holdfast. Nothing else builds one.
- * The hash tag `{shard}` puts all keys of a shard into one slot of a Redis Cluster.
+ * The hash tag puts all keys of a shard into one slot of a Redis Cluster.
  */
 export type ShardKey =
   | 'epoch'
@@ -21,7 +23,7 @@ export type Keys = ReturnType<typeof createKeys>
 
 /** @param prefix what all keys begin with, so that several installations can share a Redis */
 export function createKeys(prefix: string) {
-  const of = (shard: number, rest: string) => `${prefix}:{${shard}}:${rest}`
+  const of = (shard: number, rest: string) => `${prefix}:{${tagOf(shard)}}:${rest}`
   return {
     shard: (shard: number, key: ShardKey) => of(shard, key),
     id: (shard: number, key: IdKey, id: string) => of(shard, `${key}:${id}`),

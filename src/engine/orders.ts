@@ -1,4 +1,3 @@
-import type { Redis } from 'ioredis'
 import { gather } from '../gather.ts'
 import type { Observer } from '../metrics/observer.ts'
 import type { CreateReply } from './commands.ts'
@@ -6,6 +5,7 @@ import type { Fence } from './fence.ts'
 import { type HoldGone, IDEM_TTL_MS, type Idem } from './holds.ts'
 import { shardOfId } from './ids.ts'
 import type { IdKey, Keys } from './keys.ts'
+import type { Nodes } from './nodes.ts'
 import {
   type Entry,
   formatOrder,
@@ -66,7 +66,7 @@ function answerCreate(reply: CreateReply, shard: number, epoch: number): CreateO
 
 /** Orders: each transition is one step that also journals, for PostgreSQL to have it before anyone is told. */
 export function createOrders(options: {
-  redis: Redis
+  nodes: Nodes
   run: Run
   keys: Keys
   fence: Fence
@@ -74,7 +74,7 @@ export function createOrders(options: {
   order_ttl_ms: number
   observer?: Observer | undefined
 }) {
-  const { redis, run, keys, fence, shards, order_ttl_ms, observer } = options
+  const { nodes, run, keys, fence, shards, order_ttl_ms, observer } = options
 
   /** The answers, undefined where another request of the batch has to be answered first. */
   async function createBatch(shard: number, requests: Request[]): Promise<Array<CreateOrder | undefined>> {
@@ -134,7 +134,7 @@ export function createOrders(options: {
     async expireOrders(shard: number): Promise<Entry[]> {
       const members = await ask(
         'deadlines',
-        redis.zrange(keys.shard(shard, 'deadlines'), '0', `${MAX_DUE_ORDERS - 1}`),
+        nodes.of(shard).zrange(keys.shard(shard, 'deadlines'), '0', `${MAX_DUE_ORDERS - 1}`),
       )
       const ids = members.map(idOfDeadline)
       if (ids.length === 0) return []

@@ -1,8 +1,8 @@
-import type { Redis } from 'ioredis'
 import type { Fence } from './fence.ts'
 import { IDEM_TTL_MS } from './holds.ts'
 import { shardOfId } from './ids.ts'
 import type { Keys } from './keys.ts'
+import type { Nodes } from './nodes.ts'
 import {
   type Entry,
   makeEntry,
@@ -41,13 +41,13 @@ export type ApplyPayment =
 
 /** Payments: each has one effect, however often and in whatever order it is delivered. */
 export function createPayments(options: {
-  redis: Redis
+  nodes: Nodes
   run: Run
   keys: Keys
   fence: Fence
   longestHoldTtlMs: () => number
 }) {
-  const { redis, run, keys, fence, longestHoldTtlMs } = options
+  const { nodes, run, keys, fence, longestHoldTtlMs } = options
   const parkTtlMs = () => PARK_TTLS * longestHoldTtlMs() + PARK_SLACK_MS
 
   return {
@@ -107,7 +107,10 @@ export function createPayments(options: {
     /** Gives up on parked payments whose order can never come, a bounded number of them. */
     async settleParked(shard: number): Promise<Entry[]> {
       const entries: Entry[] = []
-      const ids = await ask('parked', redis.zrange(keys.shard(shard, 'parked'), '0', `${MAX_PARKED - 1}`))
+      const ids = await ask(
+        'parked',
+        nodes.of(shard).zrange(keys.shard(shard, 'parked'), '0', `${MAX_PARKED - 1}`),
+      )
       for (const id of ids) {
         const epoch = fence.epoch(shard)
         const reply = await run('settle-parked', shard, { args: { id, park_ttl_ms: parkTtlMs() }, id })

@@ -1,6 +1,6 @@
-import type { Redis } from 'ioredis'
 import { firstExpiresAtMs } from './ids.ts'
 import type { Keys, ShardKey } from './keys.ts'
+import type { Nodes } from './nodes.ts'
 import { expiresAtMs, type Hold, parseHold } from './records.ts'
 import { ask } from './redis.ts'
 import type { Run } from './run.ts'
@@ -23,8 +23,8 @@ const HOLDS_PAGE = 5_000
 export type StoredHold = Hold & { member: string; is_prepaid: boolean }
 
 /** What only a rebuild does to a shard. All writes but the removal of single orders carry the new epoch. */
-export function createRebuilding(options: { redis: Redis; run: Run; keys: Keys }) {
-  const { redis, run, keys } = options
+export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }) {
+  const { nodes, run, keys } = options
 
   function* pages<Thing>(things: Thing[]): Generator<Thing[]> {
     for (let at = 0; at < things.length; at += MAX_STEP) yield things.slice(at, at + MAX_STEP)
@@ -36,7 +36,7 @@ export function createRebuilding(options: { redis: Redis; run: Run; keys: Keys }
       const name = keys.shard(shard, key)
       const flat = await ask(
         'holds',
-        redis.zrange(name, String(from), String(from + HOLDS_PAGE - 1), 'WITHSCORES'),
+        nodes.of(shard).zrange(name, String(from), String(from + HOLDS_PAGE - 1), 'WITHSCORES'),
       )
       for (let at = 0; at + 1 < flat.length; at += 2) {
         const member = flat[at] as string
@@ -59,9 +59,12 @@ export function createRebuilding(options: { redis: Redis; run: Run; keys: Keys }
       for (const pattern of [keys.id(shard, 'order', '*'), keys.id(shard, 'parked_payments', '*')]) {
         let cursor = '0'
         do {
-          const [next, found] = await ask('orders', redis.scan(cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT))
+          const [next, found] = await ask(
+            'orders',
+            nodes.of(shard).scan(cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT),
+          )
           for (let at = 0; at < found.length; at += UNLINK_COUNT) {
-            await ask('orders', redis.unlink(...found.slice(at, at + UNLINK_COUNT)))
+            await ask('orders', nodes.of(shard).unlink(...found.slice(at, at + UNLINK_COUNT)))
           }
           cursor = next
         } while (cursor !== '0')
@@ -73,12 +76,15 @@ export function createRebuilding(options: { redis: Redis; run: Run; keys: Keys }
       let cursor = '0'
       do {
         const pattern = keys.idem(shard, 'orders', '*')
-        const [next, found] = await ask('results', redis.scan(cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT))
-        const values = found.length === 0 ? [] : await ask('results', redis.mget(...found))
+        const [next, found] = await ask(
+          'results',
+          nodes.of(shard).scan(cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT),
+        )
+        const values = found.length === 0 ? [] : await ask('results', nodes.of(shard).mget(...found))
         const ids = values.map((value) => value && (value.split('|')[2] ?? null))
         const known = await findKnown(ids.filter((id) => id !== null))
         const unknown = found.filter((_, at) => !known.has(ids[at] ?? ''))
-        if (unknown.length > 0) await ask('results', redis.unlink(...unknown))
+        if (unknown.length > 0) await ask('results', nodes.of(shard).unlink(...unknown))
         cursor = next
       } while (cursor !== '0')
     },
@@ -93,7 +99,7 @@ export function createRebuilding(options: { redis: Redis; run: Run; keys: Keys }
       do {
         const [next, found] = await ask(
           'results',
-          redis.scan(cursor, 'MATCH', `${prefix}*`, 'COUNT', SCAN_COUNT),
+          nodes.of(shard).scan(cursor, 'MATCH', `${prefix}*`, 'COUNT', SCAN_COUNT),
         )
         const asked = found.map((key) => {
           const [product = '', ...rest] = key.slice(prefix.length).split(':')
@@ -101,7 +107,7 @@ export function createRebuilding(options: { redis: Redis; run: Run; keys: Keys }
         })
         const known = found.length === 0 ? new Set() : await findKnown(asked)
         const unknown = found.filter((key) => !known.has(key.slice(prefix.length)))
-        if (unknown.length > 0) await ask('results', redis.unlink(...unknown))
+        if (unknown.length > 0) await ask('results', nodes.of(shard).unlink(...unknown))
         cursor = next
       } while (cursor !== '0')
     },
@@ -110,8 +116,8 @@ export function createRebuilding(options: { redis: Redis; run: Run; keys: Keys }
     async forgetMistyped(shard: number): Promise<void> {
       for (const [name, type] of Object.entries(TYPES)) {
         const key = keys.shard(shard, name as ShardKey)
-        const found = await ask('type', redis.type(key))
-        if (found !== type && found !== 'none') await ask('type', redis.unlink(key))
+        const found = await ask('type', nodes.of(shard).type(key))
+        if (found !== type && found !== 'none') await ask('type', nodes.of(shard).unlink(key))
       }
     },
 
@@ -125,7 +131,7 @@ export function createRebuilding(options: { redis: Redis; run: Run; keys: Keys }
       const later = holds.filter(({ id, expires_at_ms }) => expires_at_ms !== firstExpiresAtMs(id))
       if (later.length === 0) return 0
       const ids = later.map(({ id }) => id)
-      const found = await ask('holds', redis.hmget(keys.shard(shard, 'extended'), ...ids))
+      const found = await ask('holds', nodes.of(shard).hmget(keys.shard(shard, 'extended'), ...ids))
       return later.filter(({ expires_at_ms }, at) => Number(found[at]) !== expires_at_ms).length
     },
 

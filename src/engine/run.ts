@@ -1,9 +1,9 @@
-import type { Redis } from 'ioredis'
 import { UnavailableError } from '../errors.ts'
 import type { Observer } from '../metrics/observer.ts'
 import { type Replies, type ScriptName, SIGNATURES } from './commands.ts'
 import type { Fence } from './fence.ts'
 import type { IdKey, Keys, ShardKey } from './keys.ts'
+import type { Nodes } from './nodes.ts'
 import { loadScript, runScript } from './scripts.ts'
 
 type ArgName<Name extends ScriptName> = Exclude<
@@ -30,6 +30,14 @@ export type Run = <Name extends ScriptName>(
   shard: number,
   call: Call<Name>,
 ) => Promise<Open<Replies[Name]>>
+
+/** What a node of a cluster answers that does not have the shard. */
+const ELSEWHERE = /^(MOVED|ASK|CLUSTERDOWN) /
+
+/** Closes a shard that the server of its last opening does not have any more. It was not asked to do anything there. */
+export function noteElsewhere(fence: Fence, shard: number, { message }: Error): void {
+  if (ELSEWHERE.test(message)) fence.close(shard, 'its server does not have it any more', 'connection')
+}
 
 const ID_KEYS: readonly string[] = ['order', 'released', 'parked_payments'] satisfies IdKey[]
 const GIVEN_KEYS: readonly string[] = [
@@ -66,13 +74,13 @@ export function eachForItself<Item, Answer>(call: (items: Item[]) => Promise<Ans
  * shard fenced (which also closes the fence here), or a broken invariant, which `on_alarm` hears of.
  */
 export function createRun(options: {
-  redis: Redis
+  nodes: Nodes
   keys: Keys
   fence: Fence
   on_alarm: (message: string) => void
   observer?: Observer | undefined
 }): Run {
-  const { redis, keys, fence, on_alarm, observer } = options
+  const { nodes, keys, fence, on_alarm, observer } = options
   const scripts = new Map(Object.keys(SIGNATURES).map((name) => [name, loadScript(name)]))
   return async (name, shard, call) => {
     const script = scripts.get(name)
@@ -94,7 +102,7 @@ export function createRun(options: {
     let reply: unknown[]
     try {
       reply = await runScript(
-        redis,
+        nodes.of(shard),
         script,
         [...key_texts, ...(call.keys ?? [])],
         [...arg_texts, ...(call.rest ?? [])],
@@ -102,6 +110,7 @@ export function createRun(options: {
     } catch (error) {
       const message = `${name}: ${(error as Error).message}`
       if (BROKEN.test(message)) on_alarm(message)
+      noteElsewhere(fence, shard, error as Error)
       throw new UnavailableError('unavailable', message, { cause: error })
     } finally {
       observer?.ranScript(name, (performance.now() - asked_ms) / 1000)

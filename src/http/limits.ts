@@ -23,7 +23,7 @@ export async function addLimits(app: FastifyInstance, { config, engine }: Deps):
       global: false,
       max,
       timeWindow: WINDOW_MS,
-      redis: engine.redis,
+      redis: engine.nodes.loose,
       nameSpace: engine.keys.rate(''),
       skipOnError: true,
       enableDraftSpec: true,

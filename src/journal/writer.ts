@@ -147,7 +147,7 @@ export function createWriter(options: {
 
   /** A late entry that is still in the journal counts all the same; one that is gone was written already, or is lost. */
   async function commitLate(entry: Entry, late: LateError): Promise<Committed | Error> {
-    const is_kept = (await engine.journal.readEntry(entry.shard, entry.entry_id)) !== undefined
+    const is_kept = (await engine.journal.readEntry(entry.shard, entry.entry_id, late.epoch)) !== undefined
     if (is_kept) return commitOne({ ...entry, epoch: late.epoch })
     const { order } = entry
     const [known] = order ? await db.use((sql) => findOrders(sql, [order.id])) : []

@@ -1,4 +1,5 @@
 import { setTimeout } from 'node:timers/promises'
+import type { Redis } from 'ioredis'
 import type { Db, Sql } from '../db/client.ts'
 import { productsOfShard } from '../db/products.ts'
 import { findShard, highestShard, saveShard } from '../db/shards.ts'
@@ -15,6 +16,11 @@ const SHARD_LOCK = 4_863_200_000
 const RETRY_MIN_MS = 50
 const RETRY_MAX_MS = 500
 const START_TRIES = 5
+/** A shard of a cluster that can not be opened keeps the others waiting no longer. */
+const CLUSTER_START_TRIES = 2
+const NOT_AT_START = 'it could not be opened at the start'
+/** Each shard that is opened has a connection to PostgreSQL of its own. */
+const MAX_OPENING = 4
 /** How often Redis is asked whether it is still the same: a proxy may put another one behind a living connection. */
 const WATCH_EVERY_MS = 1_000
 
@@ -40,33 +46,49 @@ export function createRecovery(options: {
   on_rebuilt?: () => void
 }) {
   const { engine, db, writer, say, on_rebuilt } = options
-  const { redis, keys, fence, shards } = engine
+  const { nodes, keys, fence, shards } = engine
   const opening = new Map<number, Promise<void>>()
   const last_opened = new Map<number, { epoch: number; redis_identity: string }>()
   const stopped = new AbortController()
   let watching: Promise<void> | undefined
+  let stopHearing = () => {}
+  const all = Array.from({ length: shards }, (_, shard) => shard)
 
   /** An engine that believes in this epoch, while this process keeps the shard closed for everybody else. */
   function engineAt(shard: number, epoch: number): Engine {
     const { hold_ttl_ms, order_ttl_ms, prefix } = engine
-    const other = createEngine({ redis, shards, hold_ttl_ms, order_ttl_ms, prefix })
+    const other = createEngine({ nodes, shards, hold_ttl_ms, order_ttl_ms, prefix })
     other.fence.open(shard, epoch)
     return other
   }
 
+  /** What the server that has a shard is, and what it has. */
   async function readRedis(shard: number): Promise<{ epoch: number; redis_identity: string }> {
+    const redis = await nodes.locate(shard)
     const redis_identity = await readIdentity(redis)
     return { redis_identity, epoch: Number(await redis.get(keys.shard(shard, 'epoch'))) }
+  }
+
+  /**
+   * Throws where a rebuild has not seen all of a shard: its slot is being moved, so that one server has some of its keys and
+   * another one the others, or it was moved or lost meanwhile. Redis refuses a command with keys of which some are missing
+   * while they move.
+   */
+  async function checkWhole(shard: number, redis_identity: string): Promise<void> {
+    const redis = nodes.of(shard)
+    await redis.exists(keys.shard(shard, 'epoch'), keys.id(shard, 'order', ''))
+    if ((await readIdentity(redis)) !== redis_identity) throw new Error('another Redis took over meanwhile')
   }
 
   /** Loads terms, and products that Redis has never seen. Returns whether it has lost any that it must know, or can not tell. */
   async function hasLostProducts(sql: Sql, shard: number, epoch: number): Promise<boolean> {
     const products = await productsOfShard(sql, shard)
     const fields = products.map(({ id }) => `${id}:total`)
-    const totals = fields.length === 0 ? [] : await redis.hmget(keys.shard(shard, 'products'), ...fields)
+    const totals =
+      fields.length === 0 ? [] : await nodes.of(shard).hmget(keys.shard(shard, 'products'), ...fields)
     const missing = products.filter((_, at) => totals[at] === null)
     // A product without orders may be new; but where none is known any more, live holds count on units that are gone.
-    const has_holds = (await redis.exists(keys.shard(shard, 'holds'))) === 1
+    const has_holds = (await nodes.of(shard).exists(keys.shard(shard, 'holds'))) === 1
     const all_missing = missing.length === products.length && has_holds
     if (all_missing || missing.some(({ pending, sold }) => pending + sold > 0)) return true
     const at_epoch = engineAt(shard, epoch)
@@ -89,10 +111,11 @@ export function createRecovery(options: {
     // First of all, so that nobody commits any more what this rebuild would not see. No Redis has an empty identity:
     // should this process die, the next one begins again.
     await saveShard(sql, shard, { epoch, redis_identity: '' })
-    await redis.set(keys.shard(shard, 'epoch'), epoch)
+    await nodes.of(shard).set(keys.shard(shard, 'epoch'), epoch)
     await engine.forgetMistyped(shard)
     await finishJournal(engine, writer, shard, 0, epoch)
     const { holds, dropped, orders } = await rebuildShard(sql, shard, engineAt(shard, epoch))
+    await checkWhole(shard, redis_identity)
     await saveShard(sql, shard, { epoch, redis_identity })
     on_rebuilt?.()
     const took_ms = Math.round(performance.now() - started_ms)
@@ -164,26 +187,36 @@ export function createRecovery(options: {
       try {
         return await open(shard, 'Redis has another epoch or none')
       } catch (error) {
-        if (tries === START_TRIES || stopped.signal.aborted) throw error
+        if (tries === (nodes.is_cluster ? CLUSTER_START_TRIES : START_TRIES) || stopped.signal.aborted)
+          throw error
         await setTimeout(RETRY_MAX_MS, undefined, { signal: stopped.signal }).catch(() => {})
       }
     }
   }
 
-  function closeAll(reason: string, doubt: Doubt): void {
-    for (let shard = 0; shard < shards; shard += 1) fence.close(shard, reason, doubt)
+  /** Looks whether a server is still what it was when these shards were opened on it. */
+  async function look(redis: Redis, on_it: number[]): Promise<void> {
+    const identity = await readIdentity(redis).catch(() => undefined)
+    if (identity === undefined) return
+    for (const shard of on_it) {
+      if (last_opened.get(shard)?.redis_identity !== identity)
+        fence.close(shard, 'another Redis answers', 'state')
+    }
   }
 
   async function watch(): Promise<void> {
     while (!stopped.signal.aborted) {
       await setTimeout(WATCH_EVERY_MS, undefined, { signal: stopped.signal }).catch(() => {})
-      const identity = await readIdentity(redis).catch(() => undefined)
-      const is_other = [...last_opened.values()].some(({ redis_identity }) => redis_identity !== identity)
-      if (identity !== undefined && is_other) closeAll('another Redis answers', 'state')
+      const by_server = new Map<Redis, number[]>()
+      for (const shard of all.filter((one) => fence.isOpen(one))) {
+        const redis = nodes.of(shard)
+        by_server.set(redis, [...(by_server.get(redis) ?? []), shard])
+      }
+      await Promise.all([...by_server].map(([redis, on_it]) => look(redis, on_it)))
+      // A slot may have moved while nobody used its shard, and a server that lost it goes on as it was.
+      if (nodes.is_cluster) await engine.probe()
     }
   }
-
-  const onLost = () => closeAll('the connection to Redis was lost', 'connection')
 
   return {
     /**
@@ -205,14 +238,25 @@ export function createRecovery(options: {
           `products live in ${highest + 1} shards: set STOCK_SHARDS to ${highest + 1} at least`,
         )
       }
-      for (let shard = 0; shard < shards; shard += 1) await openAtStart(shard)
-      redis.on('close', onLost)
+      stopHearing = nodes.onLost((isLost) => {
+        for (const shard of all.filter(isLost))
+          fence.close(shard, 'the connection to Redis was lost', 'connection')
+      })
+      const failures: Error[] = []
+      const left = all.values()
+      const openLeft = async () => {
+        for (const shard of left) await openAtStart(shard).catch((error) => failures.push(error))
+      }
+      await Promise.all(Array.from({ length: MAX_OPENING }, openLeft))
+      if (failures[0] && (!nodes.is_cluster || failures.length === shards)) throw failures[0]
+      // One master of a cluster may be away: the shards of the others are sold, and its own once it is back.
+      for (const shard of all.filter((one) => !fence.isOpen(one))) void this.reopen(shard, NOT_AT_START)
       watching = watch()
     },
 
     async close(): Promise<void> {
       stopped.abort()
-      redis.off('close', onLost)
+      stopHearing()
       await watching
       await Promise.allSettled(opening.values())
     },

@@ -26,7 +26,8 @@ function unlessAway(error: Error): undefined {
 
 /** One look at a shard: each product's counters against PostgreSQL and against the holds and orders in Redis. */
 async function look(engine: Engine, db: Db, shard: number): Promise<ShardReport> {
-  const { redis, keys } = engine
+  const { nodes, keys } = engine
+  const redis = await nodes.locate(shard)
   const differences: string[] = []
   const known = await db.use((sql) => findShard(sql, shard))
   const epoch = Number(await redis.get(keys.shard(shard, 'epoch')))
@@ -36,7 +37,7 @@ async function look(engine: Engine, db: Db, shard: number): Promise<ShardReport>
   }
   // An engine of its own: this look must not depend on whether the shard is open anywhere.
   const { shards, hold_ttl_ms, order_ttl_ms, prefix } = engine
-  const looking = createEngine({ redis, shards, hold_ttl_ms, order_ttl_ms, prefix })
+  const looking = createEngine({ nodes, shards, hold_ttl_ms, order_ttl_ms, prefix })
   looking.fence.open(shard, epoch)
   const recorded = await db.use((sql) => productsOfShard(sql, shard))
   const committed = await db.use((sql) => committedOfShard(sql, shard))

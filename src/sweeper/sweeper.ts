@@ -68,18 +68,24 @@ export function startSweeper(options: {
     }
   }
 
-  async function run(): Promise<void> {
+  /** Each goes round by itself: the server of one shard may take long to answer and holds up no other. */
+  async function goRound(what: string, work: (round: number) => Promise<void>): Promise<void> {
     for (let round = 0; !stopped.signal.aborted; round += 1) {
-      for (let shard = 0; shard < engine.shards; shard += 1) {
-        if (engine.fence.isOpen(shard)) await attempt(`shard ${shard}`, () => sweep(shard, round))
-      }
-      if (round % JOURNAL_EVERY === 0) await attempt('terms', publisher.publishLeft)
-      account.report(false)
+      await attempt(what, () => work(round))
       await setTimeout(INTERVAL_MS, undefined, { signal: stopped.signal }).catch(() => {})
     }
   }
 
-  const running = run()
+  const shards = Array.from({ length: engine.shards }, (_, shard) =>
+    goRound(`shard ${shard}`, async (round) => {
+      if (engine.fence.isOpen(shard)) await sweep(shard, round)
+    }),
+  )
+  const terms = goRound('terms', async (round) => {
+    account.report(false)
+    if (round % JOURNAL_EVERY === 0) await publisher.publishLeft()
+  })
+  const running = Promise.all([...shards, terms])
   return {
     async stop() {
       stopped.abort()

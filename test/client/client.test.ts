@@ -5,8 +5,8 @@ import type { AddressInfo } from 'node:net'
 import { announcePayment, createClient, type Hold, signWebhook } from 'holdfast/client'
 import t, { type Test } from 'tap'
 import { build } from '../fixtures/app.ts'
+import { testRedisUrl } from '../fixtures/connect.ts'
 import { openWay } from '../fixtures/outage.ts'
-import { testRedisUrl } from '../fixtures/redis.ts'
 import { newSecret, sign } from '../fixtures/tokens.ts'
 
 type Answer = { status: number; retry_after?: string | (() => string) }

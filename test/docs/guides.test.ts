@@ -7,7 +7,7 @@ import { Redis } from 'ioredis'
 import t from 'tap'
 import { errorsPage } from '../../scripts/errors-page.ts'
 import { build } from '../fixtures/app.ts'
-import { testRedisUrl } from '../fixtures/redis.ts'
+import { testRedisUrl } from '../fixtures/connect.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')

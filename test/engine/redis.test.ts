@@ -1,10 +1,13 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { checkRedis, connectRedis } from '../../src/engine/redis.ts'
+import { oneNode } from '../../src/engine/nodes.ts'
+import { connectRedis } from '../../src/engine/redis.ts'
+import { checkNodes } from '../../src/engine/settings.ts'
 import { StartError } from '../../src/errors.ts'
+import { testRedisUrl } from '../fixtures/connect.ts'
 import { openProxy } from '../fixtures/proxy.ts'
-import { type Fixture, idem, notice, openFixture, testRedisUrl } from '../fixtures/redis.ts'
+import { type Fixture, idem, notice, openFixture } from '../fixtures/redis.ts'
 import { openRedisServer } from '../fixtures/redis-server.ts'
 
 /** What HTTP promises. A step that Redis does not answer is given up after 0.9 s, one that waits for its turn after 1.9 s. */
@@ -21,7 +24,7 @@ const TRIES = 500
 async function connectTo(t: Test, url: string): Promise<Redis> {
   const redis = connectRedis(url)
   t.teardown(() => redis.disconnect())
-  await checkRedis(redis)
+  await checkNodes(oneNode(redis))
   return redis
 }
 
@@ -193,7 +196,7 @@ t.test('a Redis that throws keys away when it is full is refused at the start', 
   const server = await openRedisServer(t, ['--maxmemory-policy', 'allkeys-lru'])
   const refused = connectRedis(server.url)
   t.teardown(() => refused.disconnect())
-  await t.rejects(checkRedis(refused), { name: 'StartError', message: /allkeys-lru.*noeviction/ })
+  await t.rejects(checkNodes(oneNode(refused)), { name: 'StartError', message: /allkeys-lru.*noeviction/ })
   await until('the connection is closed', () => refused.status === 'end')
 })
 
@@ -204,7 +207,7 @@ t.test('a Redis that does not answer stops the start with one line, in bounded t
     const redis = connectRedis(url)
     t.teardown(() => redis.disconnect())
     const start_ms = performance.now()
-    const error = await checkRedis(redis).then(
+    const error = await checkNodes(oneNode(redis)).then(
       () => undefined,
       (it: unknown) => it,
     )

@@ -4,7 +4,8 @@ import t, { type Test } from 'tap'
 import type { Engine } from '../../src/engine/engine.ts'
 import type { PaymentNotice } from '../../src/engine/payments.ts'
 import { type Change, clockUnder, setClock } from '../fixtures/change.ts'
-import { type Fixture, idem, notice, openFixture, testRedisUrl } from '../fixtures/redis.ts'
+import { testRedisUrl } from '../fixtures/connect.ts'
+import { type Fixture, idem, notice, openFixture } from '../fixtures/redis.ts'
 
 /*
   Steps in any sequence, by a clock that the sequence moves. After each of them the stock equation must hold, with every

@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap'
 import { createEngine } from '../../src/engine/engine.ts'
+import { oneNode } from '../../src/engine/nodes.ts'
 import type { App } from '../fixtures/app.ts'
 import { conservation } from '../fixtures/conservation.ts'
 import { until } from '../fixtures/until.ts'
@@ -68,7 +69,13 @@ t.test('control: trusted as it is, a Redis that went back sells the same units a
   await server.start()
   const epoch = Number(await server.redis.get(app.engine.keys.shard(0, 'epoch')))
   const { prefix, hold_ttl_ms, order_ttl_ms } = app.engine
-  const trusting = createEngine({ redis: server.redis, shards: 1, prefix, hold_ttl_ms, order_ttl_ms })
+  const trusting = createEngine({
+    nodes: oneNode(server.redis),
+    shards: 1,
+    prefix,
+    hold_ttl_ms,
+    order_ttl_ms,
+  })
   trusting.fence.open(0, epoch)
   await trusting.releaseHold(holds[0]?.hold_id.slice('hld_'.length) ?? '')
   const request = { items: [{ product_id: product, qty: 1 }], customer_id: null, idem: null }

@@ -1,8 +1,8 @@
 import t, { type Test } from 'tap'
 import { build, newKey } from '../fixtures/app.ts'
+import { testRedisUrl } from '../fixtures/connect.ts'
 import type { Reply } from '../fixtures/http.ts'
 import { openWay } from '../fixtures/outage.ts'
-import { testRedisUrl } from '../fixtures/redis.ts'
 import { times, until } from '../fixtures/until.ts'
 
 /** What is promised, and some more because machines are busy. */

@@ -31,7 +31,8 @@ async function counting(app: App, work: () => Promise<unknown>) {
   const counted = { scripts: 0, queries: 0 }
   const { db, engine } = app.service
   const { use } = db
-  const { evalsha } = engine.redis
+  const redis = engine.nodes.of(0)
+  const { evalsha } = redis
   db.use = (ask) =>
     use((sql) => {
       const counting = new Proxy(sql, {
@@ -43,15 +44,15 @@ async function counting(app: App, work: () => Promise<unknown>) {
       })
       return ask(counting)
     })
-  engine.redis.evalsha = ((...args: Parameters<typeof evalsha>) => {
+  redis.evalsha = ((...args: Parameters<typeof evalsha>) => {
     counted.scripts += 1
-    return evalsha.apply(engine.redis, args)
+    return evalsha.apply(redis, args)
   }) as typeof evalsha
   try {
     await work()
   } finally {
     db.use = use
-    engine.redis.evalsha = evalsha
+    redis.evalsha = evalsha
   }
   return counted
 }

@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { build } from '../fixtures/app.ts'
+import { testRedisUrl } from '../fixtures/connect.ts'
 import { openWay } from '../fixtures/outage.ts'
-import { testRedisUrl } from '../fixtures/redis.ts'
 import { snapshot } from '../fixtures/refusals.ts'
 import { bearer, newSecret, sign } from '../fixtures/tokens.ts'
 import { times } from '../fixtures/until.ts'

@@ -1,8 +1,10 @@
+import slotOf from 'cluster-key-slot'
 import { Redis } from 'ioredis'
 import t from 'tap'
 import { SIGNATURES } from '../../src/engine/commands.ts'
 import type { Payment } from '../../src/engine/records.ts'
 import { loadScript } from '../../src/engine/scripts.ts'
+import { slotOfShard } from '../../src/engine/slots.ts'
 import { clockAt } from '../fixtures/change.ts'
 import { type Fixture, idem, notice, openFixture } from '../fixtures/redis.ts'
 import { openRedisServer } from '../fixtures/redis-server.ts'
@@ -188,8 +190,8 @@ t.test(
     const touched_names = new Map<string, Set<string>>()
     for (const one of sent) {
       const signature: readonly string[] = SIGNATURES[one.script as keyof typeof SIGNATURES].keys
-      const tags = new Set(one.keys.map((key) => /\{([^}]*)\}/.exec(key)?.[1]))
-      if (tags.size !== 1 || !['0', '1'].includes([...tags][0] ?? ''))
+      const slots = new Set(one.keys.map(slotOf))
+      if (slots.size !== 1 || ![0, 1].map(slotOfShard).includes([...slots][0] ?? -1))
         astray.push(`${one.script}: ${one.keys}`)
       for (const key of await watched.touched(one)) {
         const at = one.keys.indexOf(key)

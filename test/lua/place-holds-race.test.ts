@@ -35,7 +35,8 @@ t.test('control: who reads the stock first and takes it afterwards sells it more
   const f = await openFixture(t)
   await f.load(1, 100)
   const key = f.keys.shard(0, 'products')
-  const naive = async ({ redis }: Engine) => {
+  const naive = async ({ nodes }: Engine) => {
+    const redis = nodes.of(0)
     const available = Number(await redis.hget(key, '1:available'))
     if (available < 1) return { status: 'insufficient_stock' }
     await redis.hincrby(key, '1:available', -1)

@@ -6,16 +6,33 @@ import { sendProblem } from '../problem.ts'
 import { AWAY, Data, replies, TextReply } from '../schemas/common.ts'
 
 const Check = Type.Object({ redis: Type.String(), postgresql: Type.String(), fence: Type.String() })
+const Readiness = Type.Object(
+  { status: Type.Union([Type.Literal('ready'), Type.Literal('degraded')]), checks: Check },
+  { examples: [{ status: 'ready', checks: { redis: 'ok', postgresql: 'ok', fence: 'ok' } }] },
+)
 
 /** `isDraining` says that the process is about to end: it is not ready for more. */
 export const operationRoutes: FastifyPluginAsyncTypebox<
   Deps & { isDraining: () => boolean; metrics: Metrics }
 > = async (app, { engine, db, isDraining, metrics }) => {
-  const word = (work: Promise<unknown>) =>
-    work.then(
-      () => 'ok',
-      () => 'does not answer',
-    )
+  const all = Array.from({ length: engine.shards }, (_, shard) => shard)
+
+  /** Which servers answer. One Redis has all shards; of a cluster the shards are named whose server does not. */
+  async function readRedis(): Promise<string> {
+    const silent = await engine.probe()
+    if (silent.length === 0) return 'ok'
+    return silent.length === all.length
+      ? 'does not answer'
+      : `does not answer for shards ${silent.join(', ')}`
+  }
+
+  const readPostgresql = () =>
+    db
+      .use((sql) => sql.query('select 1'))
+      .then(
+        () => 'ok',
+        () => 'does not answer',
+      )
 
   function explainClosed(shard: number): string {
     const why = engine.fence.whyClosed(shard)
@@ -63,32 +80,23 @@ export const operationRoutes: FastifyPluginAsyncTypebox<
         tags: ['Operations'],
         security: [],
         summary: 'Whether Redis, PostgreSQL and the fence are fine',
-        response: replies(
-          {
-            200: Data(
-              Type.Object(
-                { status: Type.Literal('ready'), checks: Check },
-                { examples: [{ status: 'ready', checks: { redis: 'ok', postgresql: 'ok', fence: 'ok' } }] },
-              ),
-            ),
-          },
-          [...AWAY],
-        ),
+        description:
+          '`degraded`: some shards of a cluster are closed, which `checks` names, and the others are sold as ever.',
+        response: replies({ 200: Data(Readiness) }, [...AWAY]),
       },
     },
     async (_request, reply) => {
-      const [redis, postgresql] = await Promise.all([
-        word(engine.probe().then(() => engine.redis.ping())),
-        word(db.use((sql) => sql.query('select 1'))),
-      ])
-      const closed = Array.from({ length: engine.shards }, (_, shard) => shard)
-        .filter((shard) => !engine.fence.isOpen(shard))
-        .map(explainClosed)
-      const fence = closed.length === 0 ? 'ok' : closed.join('; ')
+      const [redis, postgresql] = await Promise.all([readRedis(), readPostgresql()])
+      const closed = all.filter((shard) => !engine.fence.isOpen(shard))
+      const fence = closed.length === 0 ? 'ok' : closed.map(explainClosed).join('; ')
       const checks = { redis, postgresql, fence }
       if (isDraining()) return sendProblem(reply, 'unavailable', 'The process is shutting down.', { checks })
       if (redis === 'ok' && postgresql === 'ok' && fence === 'ok') {
         return { data: { status: 'ready' as const, checks } }
+      }
+      // Whoever takes a process away because one shard is closed takes away all the others with it.
+      if (postgresql === 'ok' && closed.length < all.length && engine.nodes.is_cluster) {
+        return { data: { status: 'degraded' as const, checks } }
       }
       const code = redis === 'ok' && postgresql === 'ok' ? 'recovering' : 'unavailable'
       return sendProblem(reply, code, undefined, { checks })
