@@ -7,13 +7,14 @@ import { basename, dirname, join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { installBrowser } from '../scripts/browser.mjs'
 import { watchParent } from '../src/embedded/parent.ts'
-import { identify, isRunning, type ProcessId } from '../src/embedded/process.ts'
+import { identify, isRunning, type ProcessId, stopProcess } from '../src/embedded/process.ts'
 import { openServers, stopLeftovers } from '../src/embedded/servers.ts'
 import { StartError } from '../src/errors.ts'
+import { startCluster, type TestCluster } from './fixtures/cluster.ts'
 
 /*
   Runs tap on the files given, or on all tests but the slow ones of test/faults, against a Redis and a PostgreSQL of
-  their own in a temporary folder.
+  their own in a temporary folder; with --cluster, against a Redis Cluster of three masters and three replicas.
   The line "N passed, N failed" ends the output; the exit code is 1 if anything failed or nothing ran.
 */
 
@@ -52,6 +53,25 @@ const SERVICE_VARIABLES = [
   ...['PGHOST', 'PGPORT', 'PGUSER', 'PGPASSWORD', 'PGDATABASE', 'PGOPTIONS', 'PGSSLMODE', 'PGSERVICE'],
 ]
 
+const CLUSTER_OPTION = '--cluster'
+const is_cluster = process.argv.includes(CLUSTER_OPTION)
+const CLUSTER_FOLDER = 'cluster'
+/** Which processes the cluster of a run are. */
+const CLUSTER_FILE = 'cluster.json'
+const CLUSTER_TESTS = 'test/cluster/**'
+const CLUSTER_AREAS = ['cluster', 'lua', 'engine', 'http', 'journal', 'payments', 'recovery', 'sweeper']
+/** They are about one Redis, or draw requests at random for so long that once is enough. */
+const ONE_REDIS = [
+  'test/lua/keys.test.ts',
+  'test/engine/redis.test.ts',
+  'test/engine/ids.test.ts',
+  'test/engine/sequences.test.ts',
+  'test/http/fuzz.test.ts',
+  'test/payments/model.test.ts',
+  'test/payments/model-control.test.ts',
+  'test/payments/gateway.test.ts',
+]
+
 const say = (line: string) => console.error(`holdfast: ${line}`)
 const stopped = new AbortController()
 const stop = (name: string) => () => stopped.abort(name)
@@ -64,23 +84,45 @@ async function main(): Promise<number> {
   process.stdout.on('error', stop('the end of its output'))
   const stopWatching = process.env.npm_lifecycle_event ? watchParent(stop('the end of npm')) : undefined
   await removeOldFolders()
-  if (needsBrowser(process.argv.slice(2))) await installBrowser(say)
+  if (!is_cluster && needsBrowser(process.argv.slice(2))) await installBrowser(say)
   const folder = await mkdtemp(join(tmpdir(), FOLDER_PREFIX))
+  const cluster = is_cluster ? await openCluster(folder) : undefined
   try {
     const data_dir = join(folder, 'data')
-    const servers = await openServers({ data_dir, say, is_throw_away: true })
+    const servers = await openServers({ data_dir, say, is_throw_away: true, redis_url: cluster?.address })
     try {
       return await runTap(folder, servers)
     } finally {
       await servers.close()
     }
   } finally {
+    await cluster?.close()
     await removeFolder(folder)
     stopWatching?.()
   }
 }
 
 const needsBrowser = (files: string[]) => files.length === 0 || files.some((file) => /\bbrowser\b/.test(file))
+
+/** A cluster for the whole run. Its processes are noted for the next run, should this one be killed. */
+async function openCluster(folder: string): Promise<TestCluster> {
+  const data_dir = join(folder, CLUSTER_FOLDER)
+  await mkdir(data_dir)
+  const cluster = await startCluster(data_dir)
+  const ids = await Promise.all(cluster.nodes.map((node) => identify(node.pid())))
+  await writeFile(join(folder, CLUSTER_FILE), JSON.stringify(ids))
+  return cluster
+}
+
+/** The tests that a cluster makes a difference to. Those that start Redis servers of their own are not among them. */
+async function clusterTests(): Promise<string[]> {
+  const names = await Promise.all(
+    CLUSTER_AREAS.map(async (area) =>
+      (await readdir(join('test', area))).map((name) => join('test', area, name)),
+    ),
+  )
+  return names.flat().filter((name) => name.endsWith('.test.ts') && !ONE_REDIS.includes(name))
+}
 
 async function runTap(folder: string, servers: { redis_url: string; database_url: string }): Promise<number> {
   const output_path = join(folder, 'results.tap')
@@ -94,8 +136,9 @@ async function runTap(folder: string, servers: { redis_url: string; database_url
   const tap = join(dirname(createRequire(import.meta.url).resolve('tap/package.json')), 'dist/esm/run.mjs')
   // tap prints everything twice when it is to write a file and there is no terminal; then its output is read here.
   const is_terminal = process.stdout.isTTY
-  const files = process.argv.slice(2)
-  const chosen = files.length > 0 ? files : [`--exclude=${SLOW_TESTS}`]
+  const files = process.argv.slice(2).filter((argument) => argument !== CLUSTER_OPTION)
+  const all = is_cluster ? await clusterTests() : [`--exclude=${SLOW_TESTS}`, `--exclude=${CLUSTER_TESTS}`]
+  const chosen = files.length > 0 ? files : all
   const child = spawn(process.execPath, [tap, ...(is_terminal ? ['-o', output_path] : []), ...chosen], {
     env,
     cwd: dirname(import.meta.dirname),
@@ -162,6 +205,10 @@ function readCounts(text: string): { passed: number; failed: number } {
 /** Ends the servers that killed tests left behind in the folder, then deletes it. */
 async function removeFolder(folder: string): Promise<void> {
   const paths = await readdir(folder, { recursive: true })
+  const ids = JSON.parse(
+    await readFile(join(folder, CLUSTER_FILE), 'utf8').catch(() => '[]'),
+  ) as Array<ProcessId | null>
+  for (const id of ids) if (id) await stopProcess(id, [{ signal: 'SIGKILL', patience_ms: STOP_WAIT_MS }])
   const data_dirs = paths.filter((path) => STATE_FILE.test(basename(path))).map((path) => dirname(path))
   for (const data_dir of data_dirs) await stopLeftovers(join(folder, data_dir))
   await rm(folder, { recursive: true, force: true, maxRetries: 5 })
