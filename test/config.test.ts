@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { readConfig } from '../src/config.ts'
+import { parseClusterNodes } from '../src/engine/nodes.ts'
 
 const secret = (bytes = 32) => `whsec_${randomBytes(bytes).toString('base64')}`
 const PRODUCTION = {
@@ -138,10 +139,6 @@ t.test('requests are limited only where a number is set', async (t) => {
   t.equal(readConfig({ RATE_LIMIT_PER_MINUTE: '600' }).RATE_LIMIT_PER_MINUTE, 600)
 })
 
-t.test('what is not there yet stops the start rather than being ignored', async (t) => {
-  t.match(refusal({ REDIS_CLUSTER_NODES: 'a:1' }), /^REDIS_CLUSTER_NODES is not supported yet/)
-})
-
 t.test('proxies are trusted by number, by address or all', async (t) => {
   const trusted = (TRUST_PROXY: string) => readConfig({ TRUST_PROXY }).TRUST_PROXY
   t.equal(trusted('true'), true)
@@ -174,4 +171,32 @@ t.test('only addresses of this machine count as such', async (t) => {
   ]) {
     t.notOk(isLoopback(host), host)
   }
+})
+
+t.test('Redis is one server or a cluster, whose nodes are listed', async (t) => {
+  const nodes = 'a:7000,127.0.0.1:7001,[::1]:7002'
+  t.equal(readConfig({ REDIS_CLUSTER_NODES: nodes }).REDIS_CLUSTER_NODES, nodes)
+  t.match(
+    readConfig({ ...PRODUCTION, REDIS_URL: '', REDIS_CLUSTER_NODES: nodes }),
+    { NODE_ENV: 'production' },
+    'in production either will do',
+  )
+  for (const wrong of ['a', 'a:', ':1', 'a:1,,b:1', 'a:1;b:2', 'a:70000', 'http://a:1/x', 'a:1/2']) {
+    t.match(
+      refusal({ REDIS_CLUSTER_NODES: wrong }),
+      /^REDIS_CLUSTER_NODES must be a .* list of host:port/,
+      wrong,
+    )
+  }
+  t.match(
+    refusal({ REDIS_URL: 'redis://a:1', REDIS_CLUSTER_NODES: nodes }),
+    'REDIS_URL and REDIS_CLUSTER_NODES can not both be set: unset one of them',
+  )
+  t.same(parseClusterNodes('rediss://me:p%40ss@a:1,b:2'), {
+    startup: [
+      { host: 'a', port: 1 },
+      { host: 'b', port: 2 },
+    ],
+    options: { username: 'me', password: 'p@ss', tls: {} },
+  })
 })

@@ -86,8 +86,9 @@ async function main(): Promise<number> {
   await removeOldFolders()
   if (!is_cluster && needsBrowser(process.argv.slice(2))) await installBrowser(say)
   const folder = await mkdtemp(join(tmpdir(), FOLDER_PREFIX))
-  const cluster = is_cluster ? await openCluster(folder) : undefined
+  let cluster: TestCluster | undefined
   try {
+    if (is_cluster) cluster = await openCluster(folder)
     const data_dir = join(folder, 'data')
     const servers = await openServers({ data_dir, say, is_throw_away: true, redis_url: cluster?.address })
     try {
