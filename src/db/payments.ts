@@ -10,10 +10,36 @@ export type PaymentRow = Payment & { refunded_at_ms: number | null }
 
 const toPayment = (row: Payment): Payment => ({ ...row, order_id: row.order_id.slice('ord_'.length) })
 
-/** Writes payments, one row a key. A row changes once more: when a parked payment is settled. */
+/** A payment's key is that of a payment of another order already. Of the class of errors that blame the data. */
+export class KeyTakenError extends Error {
+  readonly code = 'P0001'
+  constructor(idempotency_key: string) {
+    super(`the payment key ${idempotency_key} was used for another order`)
+  }
+}
+
+/** Throws where one of these keys belongs to another order. */
+async function refuseTaken(sql: Sql, payments: Payment[]): Promise<void> {
+  const { rows } = await sql.query<{ idempotency_key: string }>({
+    name: 'taken-payments',
+    text: `select known.idempotency_key from payments known
+      join unnest($1::text[], $2::text[]) as new (idempotency_key, order_id) using (idempotency_key)
+      where known.order_id <> new.order_id limit 1`,
+    values: [
+      payments.map(({ idempotency_key }) => idempotency_key),
+      payments.map(({ order_id }) => orderId(order_id)),
+    ],
+  })
+  if (rows[0]) throw new KeyTakenError(rows[0].idempotency_key)
+}
+
+/**
+ * Writes payments, one row a key. A row changes once more: when a parked payment is settled. Throws KeyTakenError where a
+ * key has a row for another order: shards do not know of each other's keys, so two of them may have applied one.
+ */
 export async function upsertPayments(sql: Sql, payments: Payment[]): Promise<void> {
   if (payments.length === 0) return
-  await sql.query({
+  const { rowCount } = await sql.query({
     name: 'upsert-payments',
     text: `insert into payments as known (idempotency_key, order_id, shard, status, outcome, first_outcome, reason, amount,
         currency, payment_method, transaction_id, created_at)
@@ -41,6 +67,8 @@ export async function upsertPayments(sql: Sql, payments: Payment[]): Promise<voi
       payments.map(({ created_at_ms }) => created_at_ms),
     ],
   })
+  // A row that stays as it is was written before: by the same payment, or by another one under its key.
+  if (rowCount !== payments.length) await refuseTaken(sql, payments)
 }
 
 /** The payments with these idempotency keys, as far as they exist. */

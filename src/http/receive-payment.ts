@@ -100,7 +100,9 @@ export function createReceive({ engine, writer, lookup, db, meters }: Omit<Deps,
         return { outcome: 'duplicate', first_outcome: result.first_outcome, order }
       }
       default: {
-        if ((await writer.commit(result.entry)) === 'refused') {
+        const committed = await writer.commit(result.entry)
+        if (committed === 'key_taken') return 'key_reused'
+        if (committed === 'refused') {
           return { outcome: 'refund_due', reason: 'no_units_left', order: null }
         }
         const order = result.order && presentOrder(result.order)

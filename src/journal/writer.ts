@@ -1,7 +1,7 @@
 import { recordAdjustments } from '../db/adjustments.ts'
 import { type Db, isOwnFault, type Sql } from '../db/client.ts'
 import { findOrders, upsertOrders } from '../db/orders.ts'
-import { upsertPayments } from '../db/payments.ts'
+import { KeyTakenError, upsertPayments } from '../db/payments.ts'
 import { lockProducts } from '../db/products.ts'
 import { lockEpochs } from '../db/shards.ts'
 import type { Engine } from '../engine/engine.ts'
@@ -20,8 +20,11 @@ const MAX_WAIT_MS = 1_500
 /** Tries after which an entry that PostgreSQL refuses for its data is set aside. */
 const MAX_TRIES = 5
 
-/** `refused`: PostgreSQL's floor would not take the order, or its checks the added units, so they were undone. */
-export type Committed = 'committed' | 'refused'
+/**
+ * `refused`: PostgreSQL's floor would not take the order, or its checks the added units, so they were undone. `key_taken`: the
+ * payment's key belongs to an order in another shard, so that what it did was undone.
+ */
+export type Committed = 'committed' | 'refused' | 'key_taken'
 export type Writer = ReturnType<typeof createWriter>
 
 /** An entry's shard was rebuilt since: Redis may have lost the entry, and what it changed counts nowhere. */
@@ -57,6 +60,7 @@ function latestPayments(entries: Entry[]): Payment[] {
   const latest = new Map<string, Payment>()
   for (const payment of entries.flatMap(({ payments }) => payments)) {
     const known = latest.get(payment.idempotency_key)
+    if (known && known.order_id !== payment.order_id) throw new KeyTakenError(payment.idempotency_key)
     if (!known || known.outcome === 'parked') latest.set(payment.idempotency_key, payment)
   }
   return [...latest.values()]
@@ -155,12 +159,11 @@ export function createWriter(options: {
     return is_written ? 'committed' : new UnavailableError('recovering', late.message)
   }
 
-  /** Units that PostgreSQL will never take are taken out of Redis again, by a rebuild. */
-  function undo(entry: Entry): Committed {
+  /** What PostgreSQL will never take is taken out of Redis again, by a rebuild. */
+  function undo(entry: Entry, why: string): void {
     drop([entry])
-    on_alarm(`PostgreSQL refused to add units to product ${entry.adjustment?.product_id}`)
-    engine.fence.close(entry.shard, 'PostgreSQL refused to add units', 'wrong')
-    return 'refused'
+    on_alarm(why)
+    engine.fence.close(entry.shard, why, 'wrong')
   }
 
   async function commitOne(entry: Entry): Promise<Committed | Error> {
@@ -170,7 +173,14 @@ export function createWriter(options: {
       return 'committed'
     } catch (error) {
       if (error instanceof LateError) return commitLate(entry, error)
-      if (isTooMuch(error) && entry.adjustment) return undo(entry)
+      if (isTooMuch(error) && entry.adjustment) {
+        undo(entry, `PostgreSQL refused to add units to product ${entry.adjustment.product_id}`)
+        return 'refused'
+      }
+      if (error instanceof KeyTakenError) {
+        undo(entry, error.message)
+        return 'key_taken'
+      }
       if (!isFloor(error) || !entry.order) return error as Error
       const payments = entry.payments.map(refundDue)
       await db.transaction((sql) => write(sql, [{ ...entry, order: null, payments }]))
