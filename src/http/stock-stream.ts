@@ -1,11 +1,15 @@
 import type { ServerResponse } from 'node:http'
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as wait } from 'node:timers/promises'
 import type { Engine } from '../engine/engine.ts'
 import type { FollowedProduct } from '../engine/products.ts'
 import { presentFollowed, presentStock } from './present.ts'
 
 /** How often Redis is asked: so soon shows a change that comes after a quiet moment. */
 const TICK_MS = 125
+/** A shard whose server takes longer must not keep the others waiting. */
+const TICK_PATIENCE_MS = 60
+/** No call to Redis takes as long. */
+const PATIENCE_MS = 3_000
 /** After an event a product rests for one tick: at most four events a second, and every change shows within 250 ms. */
 const TICKS_BETWEEN = 2
 /** Proxies cut connections that stay silent for half a minute. */
@@ -37,8 +41,15 @@ export const FORMATS = {
   many: (product) => event(presentFollowed(product)),
 } satisfies Record<string, Format>
 
-/** The products as they are now, by one read of each shard in which some of them live. Those that can not be read are left out. */
-export async function readFollowed(engine: Engine, product_ids: number[]): Promise<FollowedProduct[]> {
+/**
+ * The products as they are now, by one read of each shard in which some of them live. Those that can not be read, or not
+ * within `patience_ms`, are left out.
+ */
+export async function readFollowed(
+  engine: Engine,
+  product_ids: number[],
+  patience_ms = PATIENCE_MS,
+): Promise<FollowedProduct[]> {
   const by_shard = new Map<number, number[]>()
   for (const id of product_ids) {
     const shard = engine.shardOfProduct(id)
@@ -47,7 +58,11 @@ export async function readFollowed(engine: Engine, product_ids: number[]): Promi
     else by_shard.set(shard, [id])
   }
   const reads = [...by_shard].map(([shard, ids]) => engine.readStock(shard, ids).catch(() => []))
-  return (await Promise.all(reads)).flat()
+  const done = new AbortController()
+  const late = wait(patience_ms, [], { signal: done.signal }).catch(() => [])
+  const found = await Promise.all(reads.map((read) => Promise.race([read, late])))
+  done.abort()
+  return found.flat()
 }
 
 /**
@@ -120,7 +135,7 @@ export function createStockStream(
     const started_ms = performance.now()
     ticks += 1
     const due = [...followed].flatMap(([id, one]) => (ticks - one.told_at_tick >= TICKS_BETWEEN ? [id] : []))
-    for (const product of await readFollowed(engine, due)) await tell(product)
+    for (const product of await readFollowed(engine, due, TICK_PATIENCE_MS)) await tell(product)
     if (performance.now() >= beat_at_ms) await beat()
     is_running = followers.size > 0
     if (is_running) timer = setTimeout(tick, Math.ceil(TICK_MS - (performance.now() - started_ms)))
