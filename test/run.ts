@@ -14,7 +14,8 @@ import { startCluster, type TestCluster } from './fixtures/cluster.ts'
 
 /*
   Runs tap on the files given, or on all tests but the slow ones of test/faults, against a Redis and a PostgreSQL of
-  their own in a temporary folder; with --cluster, against a Redis Cluster of three masters and three replicas.
+  their own in a temporary folder; with --cluster, on those of test/cluster and most of the others against a Redis
+  Cluster of three masters and three replicas.
   The line "N passed, N failed" ends the output; the exit code is 1 if anything failed or nothing ran.
 */
 
@@ -59,18 +60,19 @@ const CLUSTER_FOLDER = 'cluster'
 /** Which processes the cluster of a run are. */
 const CLUSTER_FILE = 'cluster.json'
 const CLUSTER_TESTS = 'test/cluster/**'
-const CLUSTER_AREAS = ['cluster', 'lua', 'engine', 'http', 'journal', 'payments', 'recovery', 'sweeper']
-/** They are about one Redis, or draw requests at random for so long that once is enough. */
-const ONE_REDIS = [
-  'test/lua/keys.test.ts',
-  'test/engine/redis.test.ts',
-  'test/engine/ids.test.ts',
-  'test/engine/sequences.test.ts',
-  'test/http/fuzz.test.ts',
-  'test/payments/model.test.ts',
-  'test/payments/model-control.test.ts',
-  'test/payments/gateway.test.ts',
-]
+/** What a run on a cluster leaves out: where there is but one Redis, or none, or where once is enough. */
+const NOT_ON_CLUSTER: Record<string, string> = {
+  'test/*.test.ts': 'knows no Redis, or starts the service on an embedded one',
+  'test/{bench,e2e,embedded}/**': 'starts servers of its own',
+  'test/{db,desk,ops}/**': 'knows no Redis',
+  'test/{browser,client,docs}/**': 'sees the service from outside, which does not show what it runs on',
+  'test/engine/{ids,slots}.test.ts': 'knows no Redis',
+  'test/engine/redis.test.ts': 'cuts the connection to one Redis',
+  'test/lua/{headers,keys}.test.ts': 'knows no Redis, or has a cluster of its own',
+  'test/http/{documented-codes,rate-limit}.test.ts': 'cuts the connection to one Redis',
+  'test/http/fuzz.test.ts': 'draws requests at random, for long',
+  'test/{engine/sequences,payments/model,payments/model-control}.test.ts': 'draws steps at random, for long',
+}
 
 const say = (line: string) => console.error(`holdfast: ${line}`)
 const stopped = new AbortController()
@@ -115,16 +117,6 @@ async function openCluster(folder: string): Promise<TestCluster> {
   return cluster
 }
 
-/** The tests that a cluster makes a difference to. Those that start Redis servers of their own are not among them. */
-async function clusterTests(): Promise<string[]> {
-  const names = await Promise.all(
-    CLUSTER_AREAS.map(async (area) =>
-      (await readdir(join('test', area))).map((name) => join('test', area, name)),
-    ),
-  )
-  return names.flat().filter((name) => name.endsWith('.test.ts') && !ONE_REDIS.includes(name))
-}
-
 async function runTap(folder: string, servers: { redis_url: string; database_url: string }): Promise<number> {
   const output_path = join(folder, 'results.tap')
   const scratch = join(folder, 'tmp')
@@ -138,8 +130,8 @@ async function runTap(folder: string, servers: { redis_url: string; database_url
   // tap prints everything twice when it is to write a file and there is no terminal; then its output is read here.
   const is_terminal = process.stdout.isTTY
   const files = process.argv.slice(2).filter((argument) => argument !== CLUSTER_OPTION)
-  const all = is_cluster ? await clusterTests() : [`--exclude=${SLOW_TESTS}`, `--exclude=${CLUSTER_TESTS}`]
-  const chosen = files.length > 0 ? files : all
+  const left_out = [SLOW_TESTS, ...(is_cluster ? Object.keys(NOT_ON_CLUSTER) : [CLUSTER_TESTS])]
+  const chosen = files.length > 0 ? files : left_out.map((tests) => `--exclude=${tests}`)
   const child = spawn(process.execPath, [tap, ...(is_terminal ? ['-o', output_path] : []), ...chosen], {
     env,
     cwd: dirname(import.meta.dirname),

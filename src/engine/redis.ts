@@ -46,8 +46,15 @@ export function connectRedis(at: string | RedisOptions, patience_ms = PATIENCE_M
 export const field = (info: string, name: string) =>
   info.match(new RegExp(`^${name}:(.*?)\\r?$`, 'm'))?.[1] ?? ''
 
-/** The form of what the scripts keep in Redis. A Redis with another one is rebuilt: raise it with every change of that form. */
-const FORM = 3
+/**
+ * The form of what the scripts keep in Redis. A Redis with an earlier one is rebuilt, and one with a later one left alone: raise
+ * it with every change of that form.
+ */
+export const FORM = 3
+/** No Redis has this identity: the shard is being rebuilt. */
+export const UNFINISHED = `${FORM}/`
+/** The form that an identity names. */
+export const formOf = (identity: string): number => Number.parseInt(identity, 10) || 0
 
 /**
  * Which Redis answers, and the form of what this program keeps there. A new run id means that it was started again and may lack

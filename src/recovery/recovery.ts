@@ -5,7 +5,7 @@ import { productsOfShard } from '../db/products.ts'
 import { findShard, highestShard, saveShard } from '../db/shards.ts'
 import { createEngine, type Engine } from '../engine/engine.ts'
 import type { Doubt } from '../engine/fence.ts'
-import { readIdentity } from '../engine/redis.ts'
+import { FORM, formOf, readIdentity, UNFINISHED } from '../engine/redis.ts'
 import { StartError } from '../errors.ts'
 import { finishJournal } from '../journal/recovery.ts'
 import type { Writer } from '../journal/writer.ts'
@@ -108,9 +108,9 @@ export function createRecovery(options: {
   ): Promise<void> {
     const started_ms = performance.now()
     say(`shard ${shard}: rebuilding as epoch ${epoch}, because ${why}`)
-    // First of all, so that nobody commits any more what this rebuild would not see. No Redis has an empty identity:
-    // should this process die, the next one begins again.
-    await saveShard(sql, shard, { epoch, redis_identity: '' })
+    // First of all, so that nobody commits any more what this rebuild would not see. Should this process die, the next one
+    // begins again.
+    await saveShard(sql, shard, { epoch, redis_identity: UNFINISHED })
     await nodes.of(shard).set(keys.shard(shard, 'epoch'), epoch)
     await engine.forgetMistyped(shard)
     await finishJournal(engine, writer, shard, 0, epoch)
@@ -135,6 +135,9 @@ export function createRecovery(options: {
     }
     await db.locked(SHARD_LOCK + shard, async (sql) => {
       const known = await findShard(sql, shard)
+      if (formOf(known.redis_identity) > FORM) {
+        throw new StartError(`shard ${shard} has the form of a newer version: start that version`)
+      }
       const found = await readRedis(shard)
       const is_same = found.epoch === known.epoch && found.redis_identity === known.redis_identity
       // Somebody else may have rebuilt the shard while this process waited for the lock.

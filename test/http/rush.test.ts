@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { type App, build, newKey } from '../fixtures/app.ts'
 import { keepAlive, type Reply, send } from '../fixtures/http.ts'
-import { times } from '../fixtures/until.ts'
+import { times, until } from '../fixtures/until.ts'
 
 /** Two processes' worth of service on one Redis and one PostgreSQL. */
 const app = await build(t, { sweeper: true })
@@ -33,8 +33,11 @@ t.test(
   async (t) => {
     const key = `${app.prefix}:naive`
     await app.redis.set(key, 100)
+    let readers = 0
     const naive = createServer(async (_request, response) => {
       const is_free = Number(await app.redis.get(key)) >= 1
+      readers += 1
+      await until('more readers than units', () => readers > 100)
       if (is_free) await app.redis.decr(key)
       response.writeHead(is_free ? 201 : 409).end()
     })
