@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap'
 import { type App, build, newKey } from '../fixtures/app.ts'
+import { isCluster } from '../fixtures/connect.ts'
 import { times, until } from '../fixtures/until.ts'
 
 // They wait more than they work.
@@ -141,21 +142,27 @@ t.test('two processes that meet the loss together rebuild it once', async (t) =>
   await isIntact(t, app, sale)
 })
 
-t.test('a process that still believes in the old state is refused, and changes nothing', async (t) => {
-  const app = await build(t)
-  const beside = await build(t, { beside: app })
-  const sale = await midSale(app)
-  await lose(app)
-  await place(app, sale.id)
-  await isOpen(app)
-  const before = await app.stock(sale.id)
-  t.ok(beside.engine.fence.isOpen(0), 'it has noticed nothing yet')
-  t.match(await place(beside, sale.id), { status: 503, body: { code: 'recovering' } })
-  t.same(await app.stock(sale.id), before)
-  await isOpen(beside)
-  t.match(await place(beside, sale.id), { status: 201 })
-  await isIntact(t, beside, sale)
-})
+// On a cluster every process asks for the epoch once a second, and has noticed by then.
+const skip = isCluster()
+t.test(
+  'a process that still believes in the old state is refused, and changes nothing',
+  { skip },
+  async (t) => {
+    const app = await build(t)
+    const beside = await build(t, { beside: app })
+    const sale = await midSale(app)
+    await lose(app)
+    await place(app, sale.id)
+    await isOpen(app)
+    const before = await app.stock(sale.id)
+    t.ok(beside.engine.fence.isOpen(0), 'it has noticed nothing yet')
+    t.match(await place(beside, sale.id), { status: 503, body: { code: 'recovering' } })
+    t.same(await app.stock(sale.id), before)
+    await isOpen(beside)
+    t.match(await place(beside, sale.id), { status: 201 })
+    await isIntact(t, beside, sale)
+  },
+)
 
 t.test('a loss in the middle of a rush sells no unit twice', async (t) => {
   const app = await build(t, { sweeper: true })
