@@ -1911,7 +1911,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether Redis, PostgreSQL and the fence are fine */
+        /**
+         * Whether Redis, PostgreSQL and the fence are fine
+         * @description `degraded`: some shards of a cluster are closed, which `checks` names, and the others are sold as ever.
+         */
         get: {
             parameters: {
                 query?: never;
@@ -1929,8 +1932,7 @@ export interface paths {
                     content: {
                         "application/json": {
                             data: {
-                                /** @enum {string} */
-                                status: "ready";
+                                status: "ready" | "degraded";
                                 checks: {
                                     redis: string;
                                     postgresql: string;
