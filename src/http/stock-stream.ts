@@ -1,15 +1,11 @@
 import type { ServerResponse } from 'node:http'
-import { setImmediate as nextTurn, setTimeout as wait } from 'node:timers/promises'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Engine } from '../engine/engine.ts'
 import type { FollowedProduct } from '../engine/products.ts'
 import { presentFollowed, presentStock } from './present.ts'
 
 /** How often Redis is asked: so soon shows a change that comes after a quiet moment. */
 const TICK_MS = 125
-/** A shard whose server takes longer must not keep the others waiting. */
-const TICK_PATIENCE_MS = 60
-/** No call to Redis takes as long. */
-const PATIENCE_MS = 3_000
 /** After an event a product rests for one tick: at most four events a second, and every change shows within 250 ms. */
 const TICKS_BETWEEN = 2
 /** Proxies cut connections that stay silent for half a minute. */
@@ -41,15 +37,7 @@ export const FORMATS = {
   many: (product) => event(presentFollowed(product)),
 } satisfies Record<string, Format>
 
-/**
- * The products as they are now, by one read of each shard in which some of them live. Those that can not be read, or not
- * within `patience_ms`, are left out.
- */
-export async function readFollowed(
-  engine: Engine,
-  product_ids: number[],
-  patience_ms = PATIENCE_MS,
-): Promise<FollowedProduct[]> {
+function byShard(engine: Engine, product_ids: number[]): Map<number, number[]> {
   const by_shard = new Map<number, number[]>()
   for (const id of product_ids) {
     const shard = engine.shardOfProduct(id)
@@ -57,12 +45,17 @@ export async function readFollowed(
     if (ids) ids.push(id)
     else by_shard.set(shard, [id])
   }
-  const reads = [...by_shard].map(([shard, ids]) => engine.readStock(shard, ids).catch(() => []))
-  const done = new AbortController()
-  const late = wait(patience_ms, [], { signal: done.signal }).catch(() => [])
-  const found = await Promise.all(reads.map((read) => Promise.race([read, late])))
-  done.abort()
-  return found.flat()
+  return by_shard
+}
+
+/** The products of a shard as they are now, by one read; none where it can not be read. */
+const readShard = (engine: Engine, shard: number, ids: number[]): Promise<FollowedProduct[]> =>
+  engine.readStock(shard, ids).catch(() => [])
+
+/** The products as they are now, by one read of each shard in which some of them live. Those that can not be read are left out. */
+export async function readFollowed(engine: Engine, product_ids: number[]): Promise<FollowedProduct[]> {
+  const reads = [...byShard(engine, product_ids)].map(([shard, ids]) => readShard(engine, shard, ids))
+  return (await Promise.all(reads)).flat()
 }
 
 /**
@@ -82,6 +75,8 @@ export function createStockStream(
   const { max_behind_ms = MAX_BEHIND_MS, heartbeat_ms = HEARTBEAT_MS } = limits
   const followers = new Map<Listener, Follower>()
   const followed = new Map<number, Followed>()
+  /** Shards that were asked and are being told of. One that answers late is not asked again meanwhile, and holds up no other. */
+  const busy = new Set<number>()
   let timer: NodeJS.Timeout | undefined
   let is_running = false
   let ticks = 0
@@ -131,11 +126,18 @@ export function createStockStream(
     }
   }
 
+  async function tellOf(shard: number, ids: number[]): Promise<void> {
+    if (busy.has(shard)) return
+    busy.add(shard)
+    for (const product of await readShard(engine, shard, ids)) await tell(product)
+    busy.delete(shard)
+  }
+
   async function tick(): Promise<void> {
     const started_ms = performance.now()
     ticks += 1
     const due = [...followed].flatMap(([id, one]) => (ticks - one.told_at_tick >= TICKS_BETWEEN ? [id] : []))
-    for (const product of await readFollowed(engine, due, TICK_PATIENCE_MS)) await tell(product)
+    for (const [shard, ids] of byShard(engine, due)) void tellOf(shard, ids)
     if (performance.now() >= beat_at_ms) await beat()
     is_running = followers.size > 0
     if (is_running) timer = setTimeout(tick, Math.ceil(TICK_MS - (performance.now() - started_ms)))

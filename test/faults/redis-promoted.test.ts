@@ -4,7 +4,8 @@ import { buildFaulty } from './fixtures/faulty-app.ts'
 import { type OwnRedis, openOwnRedis } from './fixtures/own-redis.ts'
 import { checkSale, startSale } from './fixtures/sale.ts'
 
-const OPEN_WITHIN_MS = 5_000
+/** It takes a second or two, on a machine that does little else. */
+const OPEN_LIMIT_MS = 30_000
 
 async function follow(replica: OwnRedis, master: OwnRedis): Promise<void> {
   await replica.redis.replicaof('127.0.0.1', master.port)
@@ -32,7 +33,7 @@ async function failOver(t: Test, options: { is_old_alive: boolean }) {
   if (options.is_old_alive) await server.redis.replicaof('127.0.0.1', replica.port)
   const promoted_ms = performance.now()
   const isOpen = () => app.engine.fence.isOpen(0) && app.engine.fence.epoch(0) > epoch
-  await until('it is open on the promoted one', isOpen, OPEN_WITHIN_MS)
+  await until('it is open on the promoted one', isOpen, OPEN_LIMIT_MS)
   const took_ms = Math.round(performance.now() - promoted_ms)
   await sale.sells(10)
   t.pass(`open ${took_ms} ms after the promotion`)

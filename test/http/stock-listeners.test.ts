@@ -45,11 +45,14 @@ function openStream(t: Test, limits: Parameters<typeof createStockStream>[1] = {
   const reads: Array<{ shard: number; ids: number[] }> = []
   /** Shards that can not be read. */
   const away = new Set<number>()
+  /** Shards that answer nothing. */
+  const silent = new Set<number>()
   const engine: Engine = {
     ...app.engine,
     readStock(shard, ids) {
       reads.push({ shard, ids })
       if (away.has(shard)) return Promise.reject(new UnavailableError('unavailable', 'away'))
+      if (silent.has(shard)) return new Promise(() => {})
       return app.engine.readStock(shard, ids)
     },
   }
@@ -59,6 +62,7 @@ function openStream(t: Test, limits: Parameters<typeof createStockStream>[1] = {
     stream,
     reads,
     away,
+    silent,
     async join(ids: number[], format = FORMATS.one) {
       const listener = openListener()
       const products = await readFollowed(app.engine, ids)
@@ -197,3 +201,20 @@ t.test('a shard that can not be read leaves out its own products, and only as lo
   await until('the change of the other', () => toldOf(there).length === 1)
   t.match(toldOf(there)[0], /"held":1,/)
 })
+
+t.test(
+  'a shard that does not answer is asked once, and changes of another are told all the same',
+  async (t) => {
+    const [mute, live] = [await app.product(10, { shard: 0 }), await app.product(10, { shard: 1 })]
+    const { silent, reads, join } = openStream(t)
+    const listener = await join([mute, live], FORMATS.many)
+    silent.add(0)
+    await until('an unanswered read', () => reads.some(({ shard }) => shard === 0))
+    reads.length = 0
+    for (let changes = 1; changes <= 3; changes += 1) {
+      await app.hold(live)
+      await until('the next event', () => listener.sent.at(-1)?.includes(`"held":${changes},`))
+    }
+    t.same(new Set(reads.map(({ shard }) => shard)), new Set([1]))
+  },
+)
