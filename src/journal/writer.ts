@@ -78,6 +78,7 @@ async function inOrder(statements: Array<Promise<unknown>>): Promise<void> {
 async function write(sql: Sql, entries: Entry[]): Promise<void> {
   const adjustments = entries.flatMap(({ adjustment }) => adjustment ?? [])
   const orders = latestOrders(entries)
+  const payments = latestPayments(entries)
   const changed = [...adjustments, ...orders.flatMap(({ items }) => items)].map(
     ({ product_id }) => product_id,
   )
@@ -89,7 +90,7 @@ async function write(sql: Sql, entries: Entry[]): Promise<void> {
     recordAdjustments(sql, added),
     upsertOrders(sql, orders),
     recordAdjustments(sql, taken_out),
-    upsertPayments(sql, latestPayments(entries)),
+    upsertPayments(sql, payments),
   ])
 }
 
