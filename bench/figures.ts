@@ -17,6 +17,11 @@ export type FigureName =
   | 'back_ms'
   | 'slowest_us'
   | 'slow_calls'
+  /** Of several Redis servers: the largest part that one has in their CPU time, and what a hold costs that one. */
+  | 'busiest_share'
+  | 'busiest_us'
+  /** PostgreSQL transactions for 1,000 requests. */
+  | 'transactions'
 
 /** One arm measured once. Arms without connections have 0. */
 export type Sample = {

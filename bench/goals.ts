@@ -21,7 +21,7 @@ const rate = (arm: string, connections?: number): Term =>
 const more = { better: 'more' } as const
 const less = { better: 'less' } as const
 /** Arms that have one number of connections, or none. */
-const OWN = { limits: 0, cliff: 64, overload: 4_096 }
+const OWN = { limits: 0, cliff: 64, overload: 4_096, cluster: 256 }
 
 /** What is aimed at, as ratios of two arms of the same round: they depend less on the machine than the figures. */
 export const GOALS: Goal[] = [
@@ -106,6 +106,17 @@ export const GOALS: Goal[] = [
     of: { arm: 'cliff', figure: 'p99_ms', connections: OWN.cliff },
     by: { arm: 'cliff-before', figure: 'p99_ms', connections: OWN.cliff },
     ...{ ...less, goal: 2 },
+  },
+  {
+    name: "cluster: busiest master's share of Redis CPU",
+    of: { arm: 'cluster', figure: 'busiest_share', connections: OWN.cluster },
+    ...{ ...less, goal: 0.4 },
+  },
+  {
+    name: 'cluster: Redis CPU per hold ÷ one server',
+    of: { arm: 'cluster', figure: 'redis_us', connections: OWN.cluster },
+    by: { arm: 'one-server', figure: 'redis_us', connections: OWN.cluster },
+    ...{ ...less, goal: 1.15 },
   },
 ]
 

@@ -3,7 +3,7 @@ import { StartError } from '../src/errors.ts'
 
 export const SCENARIOS = [
   ...['holds', 'storms', 'reads', 'orders', 'funnel', 'limits'],
-  ...['open-loop', 'overload', 'cliff', 'memory'],
+  ...['open-loop', 'overload', 'cliff', 'memory', 'cluster'],
 ]
 
 export const HELP = `npm run bench -- [options]
@@ -33,6 +33,7 @@ export type Options = {
   cliff_holds: number
   memory_rounds: number
   memory_holds: number
+  cluster_rounds: number
   out: string
   is_quick: boolean
 }
@@ -49,6 +50,7 @@ const SIZES = {
     cliff_holds: 200_000,
     memory_rounds: 1,
     memory_holds: 100_000,
+    cluster_rounds: 3,
   },
   quick: {
     warm_up_seconds: 0.2,
@@ -56,6 +58,7 @@ const SIZES = {
     cliff_holds: 20_000,
     memory_rounds: 1,
     memory_holds: 20_000,
+    cluster_rounds: 1,
   },
 }
 

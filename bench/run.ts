@@ -6,6 +6,7 @@ import { HELP, type Options, readOptions } from './options.ts'
 import { readMachine } from './report/machine.ts'
 import { printReport, writeReports } from './report/report.ts'
 import { cliff } from './scenarios/cliff.ts'
+import { type ClusterGround, cluster, openClusterGround } from './scenarios/cluster.ts'
 import type { Context } from './scenarios/context.ts'
 import { memory } from './scenarios/memory.ts'
 import { openLoop, overload } from './scenarios/open-loop.ts'
@@ -16,7 +17,11 @@ import { openStage } from './stage.ts'
 const UNIT_ROWS_PER_SECOND = 8_000
 
 /** Everything has its turn in each round, so that what changes on the machine meanwhile meets all alike. */
-async function measure(context: Context, note: (detail: string) => void): Promise<void> {
+async function measure(
+  context: Context,
+  cluster_ground: ClusterGround | undefined,
+  note: (detail: string) => void,
+): Promise<void> {
   const { options } = context
   const has = (scenario: string) => options.scenarios.includes(scenario)
   for (let round = 1; round <= options.rounds; round += 1) {
@@ -26,6 +31,7 @@ async function measure(context: Context, note: (detail: string) => void): Promis
     if (has('overload')) await overload(context, round)
     if (has('cliff') && round <= options.cliff_rounds) await cliff(context, round)
     if (has('memory') && round <= options.memory_rounds) await memory(context, round)
+    if (cluster_ground && round <= options.cluster_rounds) await cluster(context, cluster_ground, round)
   }
 }
 
@@ -41,16 +47,22 @@ runCommand({ is_service: false }, async (life) => {
   }
   const started_ms = Date.now()
   say('starting Redis, PostgreSQL, the service and its baselines')
-  const { stage, ground } = await showProgress('starting', async () => {
+  const { stage, ground, cluster_ground } = await showProgress('starting', async () => {
     const stage = await openStage(life, serversOf(options.scenarios), say)
     const ground = await openGround(stage, unitRows(options))
     await ground.reset()
-    return { stage, ground }
+    const has_cluster = options.scenarios.includes('cluster')
+    return { stage, ground, cluster_ground: has_cluster ? await openClusterGround(stage, life) : undefined }
   })
   const samples: Sample[] = []
-  await showProgress('measuring', (note) => measure({ stage, ground, options, samples, say }, note))
-  const shard = await showProgress('comparing Redis with PostgreSQL', () => ground.check())
-  const books = ground.books()
+  const context = { stage, ground, options, samples, say }
+  await showProgress('measuring', (note) => measure(context, cluster_ground, note))
+  const { shard, more } = await showProgress('comparing Redis with PostgreSQL', async () => ({
+    shard: await ground.check(),
+    more: (await cluster_ground?.check()) ?? [],
+  }))
+  const { checks, failures } = ground.books()
+  const books = { checks, failures: [...failures, ...more] }
   const machine = await readMachine(stage)
   const minutes = (Date.now() - started_ms) / 60_000
   const report = { options, samples, shard, books, machine, minutes }

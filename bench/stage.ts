@@ -48,10 +48,11 @@ export async function awaitReady(url: string, service: Child, stopping: AbortSig
   }
 }
 
-async function startService(folder: string, urls: Record<string, string>, life: Life) {
+/** Starts the service. Resolves with its URL when it is ready; `life` ends it. */
+export async function startService(log_path: string, settings: Record<string, string>, life: Life) {
   const port = await freePort()
-  const env = { ...urls, PORT: String(port), HOST: '127.0.0.1', npm_lifecycle_event: 'bench' }
-  const service = startChild('../src/bin/server.ts', { env, log_path: join(folder, 'service.log') })
+  const env = { ...settings, PORT: String(port), HOST: '127.0.0.1', npm_lifecycle_event: 'bench' }
+  const service = startChild('../src/bin/server.ts', { env, log_path })
   life.onStop(() => service.stop())
   const url = `http://127.0.0.1:${port}`
   await awaitReady(url, service, life.stopping)
@@ -89,7 +90,7 @@ export async function openStage(life: Life, needed: Set<ServerName>, say: (line:
   const stores = await openStores(life, say)
   const { folder, redis_url, database_url, redis, postmaster_pid } = stores
   const urls = { REDIS_URL: redis_url, DATABASE_URL: database_url }
-  const service = await startService(folder, urls, life)
+  const service = await startService(join(folder, 'service.log'), urls, life)
   const servers = new Map<ServerName, Child & { url: string }>([['service', service]])
   const starting = Object.entries(BASELINES).map(async ([name, { file, args }]) => {
     if (!needed.has(name as ServerName)) return

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import autocannon from 'autocannon'
-import type { Job, LoadResult } from './jobs.ts'
+import type { HttpRequest, Job, LoadResult } from './jobs.ts'
 
 /** autocannon looks this often whether it is done, so a run ends that precisely. */
 const SAMPLE_MS = 10
@@ -41,6 +41,19 @@ export function closedLoop({ url, connections, seconds, request, is_keyed }: Of<
     headers: { ...headers, 'idempotency-key': randomUUID() },
   })
   return cannon({ ...options, requests: [{ ...sent, setupRequest }] })
+}
+
+/** One of several requests each time, whichever: connections that took turns would all ask for the same one at once. */
+export function spread({ url, connections, seconds, requests }: Of<'spread'>) {
+  const setupRequest = (from: autocannon.Sent) => {
+    const { headers = {}, ...drawn } = requests[Math.floor(Math.random() * requests.length)] as HttpRequest
+    return { ...from, ...drawn, headers }
+  }
+  const [first] = requests as [HttpRequest]
+  return cannon({
+    ...{ url, connections, duration: seconds },
+    requests: [{ method: first.method, path: first.path, headers: first.headers ?? {}, setupRequest }],
+  })
 }
 
 /** An order for every hold, each of them once. */

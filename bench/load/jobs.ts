@@ -19,6 +19,8 @@ export type Job =
       /** Every request has an Idempotency-Key of its own. */
       is_keyed?: boolean
     }
+  /** The same with a request for one of these products, drawn each time. */
+  | { kind: 'spread'; url: string; connections: number; seconds: number; requests: HttpRequest[] }
   /** The same with an order for each of these holds, until all are used. */
   | { kind: 'orders'; url: string; connections: number; hold_ids: string[] }
   /** Hold, order and payment in turn on each connection. */

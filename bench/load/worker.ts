@@ -1,5 +1,5 @@
 import { measureLimit } from '../baselines/limits.ts'
-import { closedLoop, funnel, orders } from './closed.ts'
+import { closedLoop, funnel, orders, spread } from './closed.ts'
 import type { Job, LoadResult, WorkerReply } from './jobs.ts'
 import { openLoop } from './open.ts'
 
@@ -12,6 +12,8 @@ function run(job: Job): Promise<LoadResult> {
   switch (job.kind) {
     case 'closed':
       return closedLoop(job)
+    case 'spread':
+      return spread(job)
     case 'orders':
       return orders(job)
     case 'funnel':

@@ -1,6 +1,7 @@
 import { control, type FigureName, figure, NOISE_LIMIT, ratio, type Sample, type Spread } from '../figures.ts'
 import type { Result } from '../goals.ts'
 import { ARMS } from '../scenarios/arms.ts'
+import { NODE_COUNTS, nodesArm } from '../scenarios/cluster.ts'
 import { OVERLOAD_CONNECTIONS } from '../scenarios/open-loop.ts'
 import type { Report } from './report.ts'
 
@@ -88,6 +89,13 @@ export function controlLines({ samples, options }: Report): string[] {
   return lines.length === 0 ? ['A/A: not measured'] : lines
 }
 
+const SPREAD: Array<[FigureName, string]> = [
+  ['per_second', 'holds/s'],
+  ['redis_us', 'Redis CPU µs of a hold'],
+  ['server_us', 'API CPU µs of a hold'],
+  ['unexpected', 'unexpected'],
+]
+
 const OTHERS: Array<[arm: string, label: string, figures: Array<[FigureName, string]>]> = [
   [
     'hold-open',
@@ -140,6 +148,24 @@ const OTHERS: Array<[arm: string, label: string, figures: Array<[FigureName, str
   ['cliff-before', 'Holdfast: before the cliff', [['p99_ms', 'hold p99, ms']]],
   ['memory-hold', 'Holdfast: a live hold', [['bytes', 'bytes']]],
   ['memory-naive', '(c) a key a hold and a sorted set', [['bytes', 'bytes']]],
+  ['one-server', 'Holdfast: hold, 12 shards on one Redis', SPREAD],
+  [
+    'cluster',
+    'Holdfast: hold, 12 shards on three masters',
+    [
+      ...SPREAD,
+      ['busiest_us', 'Redis CPU µs of a hold at the busiest master'],
+      ['busiest_share', 'share of the busiest master'],
+    ],
+  ],
+  ...NODE_COUNTS.map((count): (typeof OTHERS)[number] => [
+    nodesArm(count),
+    `Holdfast: order, ${count === 1 ? 'one API' : `${count} APIs`} on the cluster`,
+    [
+      ['transactions', 'PostgreSQL transactions for 1,000 orders'],
+      ['unexpected', 'unexpected'],
+    ],
+  ]),
 ]
 
 /** Everything that is no requests per second of the rotation. */
