@@ -13,6 +13,7 @@ import { connectRedis } from '../src/engine/redis.ts'
 import { buildApp } from '../src/http/app.ts'
 import { createWriter } from '../src/journal/writer.ts'
 import { createLookup } from '../src/recovery/load.ts'
+import { createRebuilder } from '../src/recovery/rebuilder.ts'
 import { createRecovery } from '../src/recovery/recovery.ts'
 import { createPublisher } from '../src/recovery/terms.ts'
 import { clientTypes } from './client-types.ts'
@@ -28,7 +29,9 @@ const engine = createEngine({ nodes: oneNode(redis), shards: 1, hold_ttl_ms: 1, 
 const writer = createWriter({ db, engine, on_alarm: () => {} })
 const config = readConfig({ LOG_LEVEL: 'silent' })
 const lookup = createLookup({ db, engine })
-const recovery = createRecovery({ engine, db, writer, say: () => {} })
+const say = () => {}
+const rebuilder = createRebuilder({ engine, writer, say })
+const recovery = createRecovery({ engine, db, rebuilder, say })
 const publisher = createPublisher({ db, engine })
 const app = await buildApp({ config, engine, db, writer, lookup, recovery, publisher })
 await app.ready()

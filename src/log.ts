@@ -32,11 +32,13 @@ const SECRET_MIN_CHARS = 6
 /** The passwords and tokens that the environment names, as they stand there and as JSON writes them. */
 export function secretsOf(env: NodeJS.ProcessEnv): string[] {
   const { ADMIN_TOKEN, CUSTOMER_JWT_SECRET, WEBHOOK_SECRETS = '', STRIPE_WEBHOOK_SECRET = '' } = env
-  const passwords = [env.DATABASE_URL, env.REDIS_URL].flatMap((url) => {
-    if (!url || !URL.canParse(url)) return []
-    const { password } = new URL(url)
-    return [password, decodeURIComponent(password)]
-  })
+  const passwords = [env.DATABASE_URL, env.REDIS_URL, env.REDIS_CLUSTER_NODES?.split(',')[0]].flatMap(
+    (url) => {
+      if (!url || !URL.canParse(url)) return []
+      const { password } = new URL(url)
+      return [password, decodeURIComponent(password)]
+    },
+  )
   const named = [
     ADMIN_TOKEN,
     CUSTOMER_JWT_SECRET,

@@ -10,6 +10,7 @@ import { StartError } from './errors.ts'
 import { createWriter, type Writer } from './journal/writer.ts'
 import { createMeters, type Meters } from './metrics/meters.ts'
 import { createLookup, type Lookup } from './recovery/load.ts'
+import { createRebuilder } from './recovery/rebuilder.ts'
 import { createRecovery, type Recovery } from './recovery/recovery.ts'
 import { createPublisher, type Publisher } from './recovery/terms.ts'
 
@@ -89,13 +90,9 @@ export async function openService(options: {
       tellRefunds(entries, log)
     },
   })
-  const recovery = createRecovery({
-    engine,
-    db,
-    writer,
-    say: (message) => log.info(message),
-    on_rebuilt: meters.rebuilt,
-  })
+  const say = (message: string) => log.info(message)
+  const rebuilder = createRebuilder({ engine, writer, say, on_rebuilt: meters.rebuilt })
+  const recovery = createRecovery({ engine, db, rebuilder, say })
 
   async function close(): Promise<void> {
     await recovery.close()

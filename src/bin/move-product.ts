@@ -1,38 +1,41 @@
 import { parseArgs } from 'node:util'
 import { readConfig } from '../config.ts'
 import { checkDb, openDb } from '../db/client.ts'
-import { findProducts, productsOfShard } from '../db/products.ts'
-import { moveShard } from '../engine/move.ts'
+import { createEngine } from '../engine/engine.ts'
 import { openNodes } from '../engine/nodes.ts'
 import { checkNodes } from '../engine/settings.ts'
 import { StartError } from '../errors.ts'
+import { createWriter } from '../journal/writer.ts'
 import { showProgress } from '../progress.mjs'
+import { createMover } from '../recovery/move.ts'
+import { createRebuilder } from '../recovery/rebuilder.ts'
 import { runCommand, say } from './lifecycle.ts'
 import { openMigrated } from './open.ts'
 
-const HELP = `npm run move-product -- --product ID --to HOST:PORT
+const HELP = `npm run move-product -- --product ID [--product ID ...] --shard N
 
-Moves the shard of a product, with its holds and orders, to another master of the Redis Cluster, while it is sold.
-Every product of that shard goes along. Until the move is over they answer 503. Run again what broke off.
+Moves products to another shard, and so to the server that has it, with their holds and unpaid orders, while they are
+sold. Both shards answer 503 for a moment. Products of one shelf, and those that share carts, move together.
 
-  --product  the id of the product
-  --to       host and port of a master, as CLUSTER SLOTS names it
+  --product  the id of a product
+  --shard    where it is to live: 0 to STOCK_SHARDS - 1
   --help     this text`
 
-/** A step that moves large keys takes long, and nobody waits for this command. */
+/** A step on a large shard takes long, and nobody waits for this command. */
 const PATIENCE_MS = 10_000
 
-function readArguments(argv: string[]): { product: number; to: string } | undefined {
+function readArguments(argv: string[]): { product_ids: number[]; shard: number } | undefined {
   const options = {
-    product: { type: 'string', default: '' },
-    to: { type: 'string', default: '' },
+    product: { type: 'string', multiple: true, default: [] as string[] },
+    shard: { type: 'string', default: '' },
     help: { type: 'boolean', default: false },
   } as const
   try {
-    const { product, to, help } = parseArgs({ args: argv, options }).values
+    const { product, shard, help } = parseArgs({ args: argv, options }).values
     if (help) return undefined
-    if (!/^[1-9]\d{0,14}$/.test(product) || to === '') throw new Error('it takes a product and a master')
-    return { product: Number(product), to }
+    const are_ids = product.length > 0 && product.every((id) => /^[1-9]\d{0,14}$/.test(id))
+    if (!are_ids || !/^\d{1,4}$/.test(shard)) throw new Error('it takes a product and a shard')
+    return { product_ids: [...new Set(product.map(Number))], shard: Number(shard) }
   } catch (error) {
     throw new StartError(`${(error as Error).message.split('.')[0]}: see npm run move-product -- --help`)
   }
@@ -44,20 +47,30 @@ runCommand({ is_service: false }, async (life) => {
     process.stdout.write(`${HELP}\n`)
     return 0
   }
-  const { product, to } = asked
-  const servers = await openMigrated(readConfig(process.env), life)
+  const { product_ids, shard } = asked
+  const config = readConfig(process.env)
+  const servers = await openMigrated(config, life)
   const nodes = openNodes(servers.redis_url, PATIENCE_MS)
   life.onStop(async () => nodes.disconnect())
   await checkNodes(nodes)
-  const db = openDb(servers.database_url)
+  const db = openDb(servers.database_url, { patience_ms: PATIENCE_MS })
   life.onStop(() => db.close())
   await checkDb(db)
-  const [found] = await db.use((sql) => findProducts(sql, [product]))
-  if (!found) throw new StartError(`there is no product ${product}`)
-  const { shard } = found
-  const ids = (await db.use((sql) => productsOfShard(sql, shard))).map(({ id }) => id)
-  const { from, keys } = await showProgress(`moving shard ${shard}`, () => moveShard(nodes, shard, to))
-  const what = `shard ${shard} with ${ids.length === 1 ? 'product' : 'products'} ${ids.join(', ')}`
-  say(from === to ? `${what} is at ${to} already` : `moved ${what}, ${keys} keys, from ${from} to ${to}`)
+  const engine = createEngine({
+    nodes,
+    shards: config.STOCK_SHARDS,
+    hold_ttl_ms: config.HOLD_TTL_SECONDS * 1000,
+    order_ttl_ms: config.ORDER_TTL_SECONDS * 1000,
+  })
+  const writer = createWriter({ db, engine, on_alarm: say })
+  const rebuilder = createRebuilder({ engine, writer, say })
+  const { move } = createMover({ engine, db, rebuilder })
+  const { from, holds, orders } = await showProgress('moving', () => move(product_ids, shard))
+  const what = `${product_ids.length === 1 ? 'product' : 'products'} ${product_ids.join(', ')}`
+  say(
+    from === shard
+      ? `shard ${shard} has ${what} already`
+      : `moved ${what} from shard ${from} to ${shard}: ${holds} holds, ${orders} unpaid orders`,
+  )
   return 0
 })

@@ -114,10 +114,10 @@ export function openDb(
     /** The same in one transaction, tried again after a serialization failure or a deadlock. */
     transaction: <Result>(work: (sql: Sql) => Promise<Result>) => bounded(work, true),
     /**
-     * Runs `work` under an advisory lock, on a connection of its own. Each of its statements may take half a minute.
-     * Rejects where the lock does not come free in a quarter of one: then it is to be tried again.
+     * Runs `work` under advisory locks, on a connection of its own. Each of its statements may take half a minute.
+     * Rejects where a lock does not come free in a quarter of one: then it is to be tried again.
      */
-    async locked<Result>(lock: number, work: (sql: Sql) => Promise<Result>): Promise<Result> {
+    async locked<Result>(locks: number[], work: (sql: Sql) => Promise<Result>): Promise<Result> {
       const client = new pg.Client({
         connectionString: database_url,
         connectionTimeoutMillis: patience_ms,
@@ -130,7 +130,10 @@ export function openDb(
       client.on('error', () => {})
       try {
         await client.connect()
-        await client.query('select pg_advisory_lock($1)', [lock])
+        // In one order, so that two who want the same do not wait for each other.
+        for (const lock of locks.toSorted((one, other) => one - other)) {
+          await client.query('select pg_advisory_lock($1)', [lock])
+        }
         return await work(client)
       } finally {
         await client.end().catch(() => {})

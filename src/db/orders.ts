@@ -1,4 +1,4 @@
-import { orderId, shardOfId } from '../engine/ids.ts'
+import { orderId } from '../engine/ids.ts'
 import type { Item, Order } from '../engine/records.ts'
 import type { Sql } from './client.ts'
 
@@ -17,9 +17,13 @@ const toOrder = (row: OrderRow): Order => ({ ...row, id: row.id.slice('ord_'.len
 /** Values that need no quotes, as PostgreSQL reads an array of them: pg would quote each one. */
 const plain = (values: Array<string | number | null>) => `{${values.map((value) => value ?? 'NULL').join()}}`
 
+/** An order with the shard that it lives in. */
+export type PlacedOrder = { shard: number; order: Order }
+
 /** Writes orders as they stand after their latest transition; older versions change nothing. One statement a table. */
-export async function upsertOrders(sql: Sql, orders: Order[]): Promise<void> {
-  if (orders.length === 0) return
+export async function upsertOrders(sql: Sql, placed: PlacedOrder[]): Promise<void> {
+  if (placed.length === 0) return
+  const orders = placed.map(({ order }) => order)
   const written = sql.query({
     name: 'upsert-orders',
     text: `insert into orders as known (id, shard, version, payment_status, order_status, cancel_reason, amount, currency, customer_id,
@@ -37,7 +41,7 @@ export async function upsertOrders(sql: Sql, orders: Order[]): Promise<void> {
       where known.version < excluded.version`,
     values: [
       plain(orders.map(({ id }) => orderId(id))),
-      plain(orders.map(({ id }) => shardOfId(id))),
+      plain(placed.map(({ shard }) => shard)),
       plain(orders.map(({ version }) => version)),
       plain(orders.map(({ payment_status }) => payment_status)),
       plain(orders.map(({ order_status }) => order_status)),

@@ -1,4 +1,4 @@
-import { orderId, shardOfId } from '../engine/ids.ts'
+import { orderId } from '../engine/ids.ts'
 import type { Payment } from '../engine/records.ts'
 import type { Sql } from './client.ts'
 
@@ -33,12 +33,16 @@ async function refuseTaken(sql: Sql, payments: Payment[]): Promise<void> {
   if (rows[0]) throw new KeyTakenError(rows[0].idempotency_key)
 }
 
+/** A payment with the shard of its order. */
+export type PlacedPayment = { shard: number; payment: Payment }
+
 /**
  * Writes payments, one row a key. A row changes once more: when a parked payment is settled. Throws KeyTakenError where a
  * key has a row for another order: shards do not know of each other's keys, so two of them may have applied one.
  */
-export async function upsertPayments(sql: Sql, payments: Payment[]): Promise<void> {
-  if (payments.length === 0) return
+export async function upsertPayments(sql: Sql, placed: PlacedPayment[]): Promise<void> {
+  if (placed.length === 0) return
+  const payments = placed.map(({ payment }) => payment)
   const { rowCount } = await sql.query({
     name: 'upsert-payments',
     text: `insert into payments as known (idempotency_key, order_id, shard, status, outcome, first_outcome, reason, amount,
@@ -55,7 +59,7 @@ export async function upsertPayments(sql: Sql, payments: Payment[]): Promise<voi
     values: [
       payments.map(({ idempotency_key }) => idempotency_key),
       payments.map(({ order_id }) => orderId(order_id)),
-      payments.map(({ order_id }) => shardOfId(order_id)),
+      placed.map(({ shard }) => shard),
       payments.map(({ status }) => status),
       payments.map(({ outcome }) => outcome),
       payments.map(({ first_outcome }) => first_outcome),

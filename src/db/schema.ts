@@ -68,6 +68,7 @@ export const orders = pgTable(
   'orders',
   {
     id: text('id').primaryKey(),
+    /** Where it was last unpaid. It moves with its products until then. */
     shard: integer('shard').notNull(),
     /** Raised with every transition: only a higher one replaces what stands here. */
     version: integer('version').notNull(),
@@ -128,6 +129,7 @@ export const payments = pgTable(
   {
     idempotency_key: text('idempotency_key').primaryKey(),
     order_id: text('order_id').notNull(),
+    /** Where it was last parked. */
     shard: integer('shard').notNull(),
     status: text('status').notNull(),
     outcome: text('outcome').notNull(),
@@ -174,4 +176,15 @@ export const shards = pgTable('shards', {
   epoch: count('epoch').notNull(),
   /** Which Redis it was: its run id and replication id. Another one may lack what this one had. */
   redis_identity: text('redis_identity').notNull(),
+})
+
+/** Products that were moved to another shard: the ids of their holds and orders name the one that they left. */
+export const product_moves = pgTable('product_moves', {
+  move: count('move').primaryKey().generatedAlwaysAsIdentity(),
+  product_id: count('product_id')
+    .notNull()
+    .references(() => products.id),
+  from_shard: integer('from_shard').notNull(),
+  to_shard: integer('to_shard').notNull(),
+  moved_at: time('moved_at').notNull().defaultNow(),
 })

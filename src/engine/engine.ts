@@ -7,6 +7,7 @@ import { createKeys } from './keys.ts'
 import type { Nodes } from './nodes.ts'
 import { createOrders } from './orders.ts'
 import { createPayments } from './payments.ts'
+import { createPlaces } from './places.ts'
 import { createProducts } from './products.ts'
 import { createRebuilding } from './rebuilding.ts'
 import { ask } from './redis.ts'
@@ -43,10 +44,10 @@ export function createEngine(options: EngineOptions) {
   const keys = createKeys(prefix)
   const fence: Fence = createFence(options.on_close ?? (() => {}))
   const run = createRun({ nodes, keys, fence, on_alarm: options.on_alarm ?? (() => {}), observer })
-  const shard_by_product = new Map<number, number>()
+  const places = createPlaces({ shards, fence })
   let longest_hold_ttl_ms = hold_ttl_ms
 
-  const shardOfProduct = (product_id: number) => shard_by_product.get(product_id) ?? product_id % shards
+  const { shardOfProduct, knowMoves } = places
   const products = createProducts({ run, keys, fence, shards, shardOfProduct, hold_ttl_ms, observer })
   return {
     shards,
@@ -57,17 +58,19 @@ export function createEngine(options: EngineOptions) {
     nodes,
     fence,
     shardOfProduct,
-    ...createHolds({ run, keys, fence, shards, shardOfProduct, hold_ttl_ms, observer }),
+    /** Tells of products that were moved, before their shards are opened. */
+    knowMoves,
+    ...createHolds({ run, keys, fence, shards, places, hold_ttl_ms, observer }),
     ...createHoldList({ run, shards, shardOfProduct }),
-    ...createOrders({ nodes, run, keys, fence, shards, order_ttl_ms, observer }),
-    ...createPayments({ nodes, run, keys, fence, longestHoldTtlMs: () => longest_hold_ttl_ms }),
+    ...createOrders({ nodes, run, keys, fence, places, shards, order_ttl_ms, observer }),
+    ...createPayments({ nodes, run, keys, fence, places, longestHoldTtlMs: () => longest_hold_ttl_ms }),
     ...products,
     ...createRebuilding({ nodes, run, keys }),
     journal: createJournal({ nodes, run, keys, fence }),
 
-    /** Tells in which shard a product lives and how long its holds last, before it is used. */
+    /** Tells in which shard a product lives, unless it is known to have been moved, and how long its holds last. */
     knowProduct(product_id: number, shard: number, product_hold_ttl_ms: number | null): void {
-      shard_by_product.set(product_id, shard)
+      places.knowProduct(product_id, shard)
       longest_hold_ttl_ms = Math.max(longest_hold_ttl_ms, product_hold_ttl_ms ?? 0)
     },
 

@@ -3,8 +3,9 @@ import { gather } from '../gather.ts'
 import type { Observer } from '../metrics/observer.ts'
 import type { PlaceReply } from './commands.ts'
 import type { Fence } from './fence.ts'
-import { randomPart, shardOfId, shardText } from './ids.ts'
+import { randomPart, shardText } from './ids.ts'
 import type { Keys } from './keys.ts'
+import type { Places } from './places.ts'
 import {
   type Entry,
   type Hold,
@@ -65,6 +66,26 @@ export type PlaceHold =
 /** What is left of a hold that is not live. */
 export type HoldGone = 'released' | 'expired' | 'not_found'
 
+/** `entry_id` is that of the first answer's journal entry in this shard while PostgreSQL may not have it, else ''. */
+export type ReleaseHold =
+  | { status: 'released'; entry: Entry | null }
+  | { status: 'already_released'; shard: number; entry_id: string }
+  | { status: 'already_used' | Exclude<HoldGone, 'released'> }
+
+export type ExtendHold =
+  | { status: 'extended'; hold: Hold }
+  | { status: 'already_used' | 'extension_limit' | HoldGone }
+
+export type ReadHold =
+  | { status: 'live'; hold: Hold }
+  | { status: 'already_used'; order: Order }
+  | { status: 'released'; customer_id: string | null }
+  | { status: 'not_found' | 'expired' }
+
+/** Whether a shard has nothing under the id of a hold: it may be in another one. */
+export const isUnknown = ({ status }: { status: string }): boolean =>
+  status === 'not_found' || status === 'expired'
+
 function answerPlace(reply: PlaceReply): PlaceHold {
   switch (reply[0]) {
     case 'placed':
@@ -107,11 +128,11 @@ export function createHolds(options: {
   keys: Keys
   fence: Fence
   shards: number
-  shardOfProduct: (product_id: number) => number
+  places: Places
   hold_ttl_ms: number
   observer?: Observer | undefined
 }) {
-  const { run, keys, fence, shards, shardOfProduct, hold_ttl_ms, observer } = options
+  const { run, keys, fence, shards, places, hold_ttl_ms, observer } = options
 
   async function placeBatch(shard: number, requests: HoldRequest[]): Promise<PlaceReply[]> {
     const idem_keys: string[] = []
@@ -138,7 +159,7 @@ export function createHolds(options: {
   function shardOfItems(items: HoldRequest['items']): number | undefined {
     let found: number | undefined
     for (const { product_id } of items) {
-      const shard = shardOfProduct(product_id)
+      const shard = places.shardOfProduct(product_id)
       if (found !== undefined && shard !== found) return undefined
       found = shard
     }
@@ -157,16 +178,49 @@ export function createHolds(options: {
     }),
   )
 
+  async function releaseIn(shard: number, id: string): Promise<ReleaseHold> {
+    const epoch = fence.epoch(shard)
+    const reply = await run('release-hold', shard, { args: { id }, id })
+    switch (reply[0]) {
+      case 'released': {
+        const entry_id = reply[1]
+        const payments = parsePayments(reply[2])
+        const entry = entry_id === '' ? null : makeEntry({ shard, entry_id, epoch }, { payments })
+        return { status: 'released', entry }
+      }
+      case 'already_released':
+        return { status: 'already_released', shard, entry_id: reply[1] }
+      default:
+        return { status: reply[0] }
+    }
+  }
+
+  async function extendIn(shard: number, id: string): Promise<ExtendHold> {
+    const reply = await run('extend-hold', shard, { args: { id }, id })
+    if (reply[0] === 'extended') return { status: 'extended', hold: parseHold(reply[1], reply[2]) }
+    return { status: reply[0] }
+  }
+
+  async function readIn(shard: number, id: string): Promise<ReadHold> {
+    const reply = await run('read-hold', shard, { args: { id }, id })
+    if (reply[0] === 'live') return { status: 'live', hold: parseHold(reply[1], reply[2]) }
+    if (reply[0] === 'already_used') return { status: 'already_used', order: parseOrder(reply[1]) }
+    if (reply[0] === 'released') return { status: 'released', customer_id: reply[1] || null }
+    return { status: reply[0] }
+  }
+
   return {
     /** Places a hold: all of its items or none. Rejects with UnavailableError when nothing can be promised. */
     async placeHold(request: HoldRequest): Promise<PlaceHold> {
       const asked = { ...request, items: mergeItems(request.items) }
-      const shard = shardOfItems(asked.items)
-      const gathered = shard === undefined ? undefined : gathers[shard]
-      if (!gathered) return { status: 'not_in_one_shard' }
       const until_ms = performance.now() + MAX_BACKLOG_MS
       for (;;) {
+        const shard = shardOfItems(asked.items)
+        const gathered = shard === undefined ? undefined : gathers[shard]
+        if (!gathered) return { status: 'not_in_one_shard' }
         const reply = await gathered.add(asked)
+        // A product that moved while the request waited is not where it was asked for.
+        if (reply[0] === 'not_found' && shardOfItems(asked.items) !== shard) continue
         if (reply[0] !== 'backlog') return answerPlace(reply)
         if (performance.now() >= until_ms) {
           throw new UnavailableError('unavailable', 'dead holds are still being taken back')
@@ -175,54 +229,13 @@ export function createHolds(options: {
     },
 
     /** Ends a hold; its units are free at once. `entry` carries parked payments that are due for refund now. */
-    async releaseHold(
-      id: string,
-    ): Promise<
-      | { status: 'released'; entry: Entry | null }
-      | { status: 'already_released'; entry_id: string }
-      | { status: 'already_used' | Exclude<HoldGone, 'released'> }
-    > {
-      const shard = shardOfId(id)
-      const epoch = fence.epoch(shard)
-      const reply = await run('release-hold', shard, { args: { id }, id })
-      switch (reply[0]) {
-        case 'released': {
-          const entry_id = reply[1]
-          const payments = parsePayments(reply[2])
-          const entry = entry_id === '' ? null : makeEntry({ shard, entry_id, epoch }, { payments })
-          return { status: 'released', entry }
-        }
-        case 'already_released':
-          return { status: 'already_released', entry_id: reply[1] }
-        default:
-          return { status: reply[0] }
-      }
-    },
+    releaseHold: (id: string): Promise<ReleaseHold> =>
+      places.find(id, (shard) => releaseIn(shard, id), isUnknown),
 
     /** Lets a live hold end one full TTL from now, at most three TTLs after it was placed. */
-    async extendHold(
-      id: string,
-    ): Promise<
-      { status: 'extended'; hold: Hold } | { status: 'already_used' | 'extension_limit' | HoldGone }
-    > {
-      const reply = await run('extend-hold', shardOfId(id), { args: { id }, id })
-      if (reply[0] === 'extended') return { status: 'extended', hold: parseHold(reply[1], reply[2]) }
-      return { status: reply[0] }
-    },
+    extendHold: (id: string): Promise<ExtendHold> =>
+      places.find(id, (shard) => extendIn(shard, id), isUnknown),
 
-    async readHold(
-      id: string,
-    ): Promise<
-      | { status: 'live'; hold: Hold }
-      | { status: 'already_used'; order: Order }
-      | { status: 'released'; customer_id: string | null }
-      | { status: 'not_found' | 'expired' }
-    > {
-      const reply = await run('read-hold', shardOfId(id), { args: { id }, id })
-      if (reply[0] === 'live') return { status: 'live', hold: parseHold(reply[1], reply[2]) }
-      if (reply[0] === 'already_used') return { status: 'already_used', order: parseOrder(reply[1]) }
-      if (reply[0] === 'released') return { status: 'released', customer_id: reply[1] || null }
-      return { status: reply[0] }
-    },
+    readHold: (id: string): Promise<ReadHold> => places.find(id, (shard) => readIn(shard, id), isUnknown),
   }
 }

@@ -29,6 +29,8 @@ export function createKeys(prefix: string) {
     id: (shard: number, key: IdKey, id: string) => of(shard, `${key}:${id}`),
     /** The result of a keyed request. `scope` says of which kind, and whose. */
     idem: (shard: number, scope: string, key: string) => of(shard, `idem:${scope}:${key}`),
+    /** How the results of one kind begin, whosever they are. */
+    idemOf: (shard: number, kind: string) => of(shard, `idem:${kind}`),
     /** The requests of one sender in this minute; belongs to no shard. */
     rate: (sender: string) => `${prefix}:rate:${sender}`,
     /** The order that a payment's idempotency key was used for. */

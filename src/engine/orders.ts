@@ -2,10 +2,10 @@ import { gather } from '../gather.ts'
 import type { Observer } from '../metrics/observer.ts'
 import type { CreateReply } from './commands.ts'
 import type { Fence } from './fence.ts'
-import { type HoldGone, IDEM_TTL_MS, type Idem } from './holds.ts'
-import { shardOfId } from './ids.ts'
+import { type HoldGone, IDEM_TTL_MS, type Idem, isUnknown } from './holds.ts'
 import type { IdKey, Keys } from './keys.ts'
 import type { Nodes } from './nodes.ts'
+import type { Places } from './places.ts'
 import {
   type Entry,
   formatOrder,
@@ -37,8 +37,8 @@ export const idOfDeadline = (member: string): string => member.slice(0, member.i
 
 export type CreateOrder =
   | { status: 'created'; order: Order; entry: Entry }
-  /** `entry_id` is that of the first answer's journal entry while PostgreSQL may not have it, else ''. */
-  | { status: 'replayed'; order: Order; entry_id: string }
+  /** `entry_id` is that of the first answer's journal entry in this shard while PostgreSQL may not have it, else ''. */
+  | { status: 'replayed'; order: Order; shard: number; entry_id: string }
   | { status: 'key_reused' | 'already_used' | HoldGone }
 
 export type CancelOrder =
@@ -58,7 +58,7 @@ function answerCreate(reply: CreateReply, shard: number, epoch: number): CreateO
       return { status: 'created', order, entry }
     }
     case 'replayed':
-      return { status: 'replayed', order: parseOrder(reply[2]), entry_id: reply[1] }
+      return { status: 'replayed', order: parseOrder(reply[2]), shard, entry_id: reply[1] }
     default:
       return { status: reply[0] }
   }
@@ -70,11 +70,12 @@ export function createOrders(options: {
   run: Run
   keys: Keys
   fence: Fence
+  places: Places
   shards: number
   order_ttl_ms: number
   observer?: Observer | undefined
 }) {
-  const { nodes, run, keys, fence, shards, order_ttl_ms, observer } = options
+  const { nodes, run, keys, fence, places, shards, order_ttl_ms, observer } = options
 
   /** The answers, undefined where another request of the batch has to be answered first. */
   async function createBatch(shard: number, requests: Request[]): Promise<Array<CreateOrder | undefined>> {
@@ -102,33 +103,49 @@ export function createOrders(options: {
     }),
   )
 
+  async function createIn(shard: number, request: Request): Promise<CreateOrder> {
+    const gathered = gathers[shard]
+    if (!gathered) return { status: 'not_found' }
+    for (;;) {
+      const answer = await gathered.add(request)
+      if (answer) return answer
+    }
+  }
+
+  async function cancelIn(shard: number, id: string): Promise<CancelOrder> {
+    const epoch = fence.epoch(shard)
+    const reply = await run('cancel-order', shard, { args: { id }, id })
+    if (reply[0] !== 'cancelled') return { status: reply[0] }
+    const order = parseOrder(reply[2])
+    const entry = makeEntry({ shard, entry_id: reply[1], epoch }, { order })
+    return { status: 'cancelled', order, entry }
+  }
+
+  async function readIn(shard: number, id: string): Promise<Order | undefined> {
+    const reply = await run('read-order', shard, { args: { id }, id })
+    return reply[0] === 'found' ? parseOrder(reply[1]) : undefined
+  }
+
   return {
     /** Makes the order of a live hold, once, and applies the payments that came before it. */
-    async createOrder(id: string, idem: Idem | null): Promise<CreateOrder> {
-      const gathered = gathers[shardOfId(id)]
-      if (!gathered) return { status: 'not_found' }
-      for (;;) {
-        const answer = await gathered.add({ id, idem })
-        if (answer) return answer
-      }
-    },
+    createOrder: (id: string, idem: Idem | null): Promise<CreateOrder> =>
+      places.find(id, (shard) => createIn(shard, { id, idem }), isUnknown),
 
     /** Cancels an unpaid order on request; its units are free at once. */
-    async cancelOrder(id: string): Promise<CancelOrder> {
-      const shard = shardOfId(id)
-      const epoch = fence.epoch(shard)
-      const reply = await run('cancel-order', shard, { args: { id }, id })
-      if (reply[0] !== 'cancelled') return { status: reply[0] }
-      const order = parseOrder(reply[2])
-      const entry = makeEntry({ shard, entry_id: reply[1], epoch }, { order })
-      return { status: 'cancelled', order, entry }
-    },
+    cancelOrder: (id: string): Promise<CancelOrder> =>
+      places.find(
+        id,
+        (shard) => cancelIn(shard, id),
+        ({ status }) => status === 'unknown_order',
+      ),
 
     /** The order as Redis has it, or undefined where Redis has forgotten or never knew it. */
-    async readOrder(id: string): Promise<Order | undefined> {
-      const reply = await run('read-order', shardOfId(id), { args: { id }, id })
-      return reply[0] === 'found' ? parseOrder(reply[1]) : undefined
-    },
+    readOrder: (id: string): Promise<Order | undefined> =>
+      places.find(
+        id,
+        (shard) => readIn(shard, id),
+        (order) => order === undefined,
+      ),
 
     /** Cancels orders that are unpaid at their `pay_by`, a bounded number of them. Closes a shard that has lost any. */
     async expireOrders(shard: number): Promise<Entry[]> {

@@ -1,8 +1,8 @@
 import type { Fence } from './fence.ts'
 import { IDEM_TTL_MS } from './holds.ts'
-import { shardOfId } from './ids.ts'
 import type { Keys } from './keys.ts'
 import type { Nodes } from './nodes.ts'
+import type { Places } from './places.ts'
 import {
   type Entry,
   makeEntry,
@@ -35,8 +35,14 @@ export type PaymentNotice = Pick<
 
 export type ApplyPayment =
   | { status: PaymentOutcome; reason: RefundReason | null; order: Order | null; entry: Entry }
-  /** `entry_id` is that of the first delivery's journal entry while PostgreSQL may not have it, else ''. */
-  | { status: 'duplicate'; first_outcome: PaymentOutcome; order: Order | null; entry_id: string }
+  /** `entry_id` is that of the first delivery's journal entry in this shard while PostgreSQL may not have it, else ''. */
+  | {
+      status: 'duplicate'
+      first_outcome: PaymentOutcome
+      order: Order | null
+      shard: number
+      entry_id: string
+    }
   | { status: 'key_reused' | 'unknown_order' }
 
 /** Payments: each has one effect, however often and in whatever order it is delivered. */
@@ -45,64 +51,72 @@ export function createPayments(options: {
   run: Run
   keys: Keys
   fence: Fence
+  places: Places
   longestHoldTtlMs: () => number
 }) {
-  const { nodes, run, keys, fence, longestHoldTtlMs } = options
+  const { nodes, run, keys, fence, places, longestHoldTtlMs } = options
   const parkTtlMs = () => PARK_TTLS * longestHoldTtlMs() + PARK_SLACK_MS
+
+  async function applyIn(shard: number, notice: PaymentNotice, may_park: boolean): Promise<ApplyPayment> {
+    const id = notice.order_id
+    const call = {
+      args: {
+        id,
+        may_park: may_park ? 1 : 0,
+        park_ttl_ms: parkTtlMs(),
+        key_ttl_ms: IDEM_TTL_MS,
+        key: notice.idempotency_key,
+        payment_status: notice.status,
+        amount: notice.amount ?? '',
+        currency: notice.currency ?? '',
+        method: notice.payment_method ?? '',
+        transaction: notice.transaction_id ?? '',
+        is_once: notice.is_once ? 1 : 0,
+      },
+      id,
+      keys: [keys.payment(shard, notice.idempotency_key)],
+    }
+    for (let tries = 0; tries < MAX_BACKLOG_TRIES; tries += 1) {
+      const epoch = fence.epoch(shard)
+      const reply = await run('apply-payment', shard, call)
+      switch (reply[0]) {
+        case 'backlog':
+          continue
+        case 'key_reused':
+        case 'unknown_order':
+          return { status: reply[0] }
+        case 'duplicate':
+          return {
+            status: 'duplicate',
+            first_outcome: reply[1] as PaymentOutcome,
+            order: reply[3] === '' ? null : parseOrder(reply[3]),
+            shard,
+            entry_id: reply[2],
+          }
+        default: {
+          const order = reply[2] === '' ? null : parseOrder(reply[2])
+          const payments = parsePayments(reply[3])
+          // Only a payment that was applied changed its order; the journal carries the order then.
+          const changed = reply[0] === 'applied' ? order : null
+          const entry = makeEntry({ shard, entry_id: reply[1], epoch }, { order: changed, payments })
+          return { status: reply[0], reason: payments[0]?.reason ?? null, order, entry }
+        }
+      }
+    }
+    throw new Error('dead holds do not come to an end')
+  }
 
   return {
     /**
      * Applies a payment to its order, or parks it until the order comes. `unknown_order` asks the caller to look into
      * PostgreSQL: load the order from there, or call again with `may_park` where PostgreSQL does not know it either.
      */
-    async applyPayment(notice: PaymentNotice, may_park: boolean): Promise<ApplyPayment> {
-      const id = notice.order_id
-      const shard = shardOfId(id)
-      const call = {
-        args: {
-          id,
-          may_park: may_park ? 1 : 0,
-          park_ttl_ms: parkTtlMs(),
-          key_ttl_ms: IDEM_TTL_MS,
-          key: notice.idempotency_key,
-          payment_status: notice.status,
-          amount: notice.amount ?? '',
-          currency: notice.currency ?? '',
-          method: notice.payment_method ?? '',
-          transaction: notice.transaction_id ?? '',
-          is_once: notice.is_once ? 1 : 0,
-        },
-        id,
-        keys: [keys.payment(shard, notice.idempotency_key)],
-      }
-      for (let tries = 0; tries < MAX_BACKLOG_TRIES; tries += 1) {
-        const epoch = fence.epoch(shard)
-        const reply = await run('apply-payment', shard, call)
-        switch (reply[0]) {
-          case 'backlog':
-            continue
-          case 'key_reused':
-          case 'unknown_order':
-            return { status: reply[0] }
-          case 'duplicate':
-            return {
-              status: 'duplicate',
-              first_outcome: reply[1] as PaymentOutcome,
-              order: reply[3] === '' ? null : parseOrder(reply[3]),
-              entry_id: reply[2],
-            }
-          default: {
-            const order = reply[2] === '' ? null : parseOrder(reply[2])
-            const payments = parsePayments(reply[3])
-            // Only a payment that was applied changed its order; the journal carries the order then.
-            const changed = reply[0] === 'applied' ? order : null
-            const entry = makeEntry({ shard, entry_id: reply[1], epoch }, { order: changed, payments })
-            return { status: reply[0], reason: payments[0]?.reason ?? null, order, entry }
-          }
-        }
-      }
-      throw new Error('dead holds do not come to an end')
-    },
+    applyPayment: (notice: PaymentNotice, may_park: boolean): Promise<ApplyPayment> =>
+      places.find(
+        notice.order_id,
+        (shard) => applyIn(shard, notice, may_park),
+        ({ status }) => status === 'unknown_order',
+      ),
 
     /** Gives up on parked payments whose order can never come, a bounded number of them. */
     async settleParked(shard: number): Promise<Entry[]> {

@@ -117,9 +117,11 @@ export function createProducts(options: {
 
   return {
     /** A product with its counters at this moment, or undefined where Redis does not know it. */
-    readProduct(product_id: number): Promise<Product | undefined> {
-      const gathered = gathers[shardOfProduct(product_id)]
-      return gathered ? gathered.add(product_id) : Promise.resolve(undefined)
+    async readProduct(product_id: number): Promise<Product | undefined> {
+      const shard = shardOfProduct(product_id)
+      const product = await gathers[shard]?.add(product_id)
+      // One that moved while the request waited is not where it was asked for.
+      return product ?? (shardOfProduct(product_id) === shard ? undefined : this.readProduct(product_id))
     },
 
     /** Products of one shard, in one step, for those who follow them. Those that the shard does not know are left out. */

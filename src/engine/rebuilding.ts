@@ -47,6 +47,29 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
     }
   }
 
+  /** Copies those keys of one beginning whose values are wanted, for as long as they have left. */
+  async function copyKeys(
+    from: number,
+    to: number,
+    beginning: (shard: number) => string,
+    isWanted: (value: string) => boolean = () => true,
+  ): Promise<void> {
+    let cursor = '0'
+    do {
+      const [next, found] = await ask(
+        'results',
+        nodes.of(from).scan(cursor, 'MATCH', `${beginning(from)}*`, 'COUNT', SCAN_COUNT),
+      )
+      const copies = found.map(async (key) => {
+        const [value, left_ms] = await Promise.all([nodes.of(from).get(key), nodes.of(from).pttl(key)])
+        if (value === null || left_ms <= 0 || !isWanted(value)) return
+        await nodes.of(to).set(beginning(to) + key.slice(beginning(from).length), value, 'PX', left_ms)
+      })
+      await ask('results', Promise.all(copies))
+      cursor = next
+    } while (cursor !== '0')
+  }
+
   return {
     /** Forgets counters, terms, deadlines, buyers and parked payments. Returns the time by the Redis clock. */
     async clearShard(shard: number): Promise<number> {
@@ -75,7 +98,7 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
     async forgetResults(shard: number, findKnown: (ids: string[]) => Promise<Set<string>>): Promise<void> {
       let cursor = '0'
       do {
-        const pattern = keys.idem(shard, 'orders', '*')
+        const pattern = `${keys.idemOf(shard, 'orders')}*`
         const [next, found] = await ask(
           'results',
           nodes.of(shard).scan(cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT),
@@ -167,6 +190,28 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
         ])
         await run('load-holds', shard, { args: {}, rest })
       }
+    },
+
+    /** Puts holds of another shard into this one, beside those that stand there. */
+    async copyHolds(shard: number, holds: StoredHold[]): Promise<void> {
+      for (const page of pages(holds)) {
+        const rest = page.flatMap(({ member, is_prepaid, expires_at_ms }) => [
+          member,
+          Number(is_prepaid),
+          expires_at_ms,
+        ])
+        await run('load-holds', shard, { args: {}, rest })
+      }
+    },
+
+    /** Copies the results of keyed requests for products to another shard, so that they are known there when they come again. */
+    async copyResults(from: number, to: number, product_ids: Set<number>): Promise<void> {
+      const isTheirs = (value: string) => {
+        const [, , ...member] = value.split('|')
+        return parseHold(member.join('|'), 0).items.some(({ product_id }) => product_ids.has(product_id))
+      }
+      await copyKeys(from, to, (shard) => keys.idemOf(shard, 'holds'), isTheirs)
+      for (const id of product_ids) await copyKeys(from, to, (shard) => keys.idemOf(shard, `stock:${id}:`))
     },
 
     /** Sets what buyers have, by product and customer. */

@@ -1,6 +1,5 @@
 import type { Static } from '@sinclair/typebox'
 import { findPayments, paymentsOfOrders } from '../db/payments.ts'
-import { shardOfId } from '../engine/ids.ts'
 import type { ApplyPayment, PaymentNotice } from '../engine/payments.ts'
 import type { Payment } from '../engine/records.ts'
 import { UnavailableError } from '../errors.ts'
@@ -91,7 +90,7 @@ export function createReceive({ engine, writer, lookup, db, meters }: Omit<Deps,
         // It was loaded a moment ago; only a Redis that has just lost it again can say so.
         throw new UnavailableError('unavailable', 'the order was lost while it was paid')
       case 'duplicate': {
-        await writer.finish(shardOfId(notice.order_id), result.entry_id)
+        await writer.finish(result.shard, result.entry_id)
         // Its entry may have been set aside.
         if (!(await known_payments.add(notice.idempotency_key)) && !(await findTwin(notice))) {
           throw new UnavailableError('unavailable', 'the payment is not written')

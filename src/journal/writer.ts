@@ -1,11 +1,11 @@
 import { recordAdjustments } from '../db/adjustments.ts'
 import { type Db, isOwnFault, type Sql } from '../db/client.ts'
-import { findOrders, upsertOrders } from '../db/orders.ts'
-import { KeyTakenError, upsertPayments } from '../db/payments.ts'
+import { findOrders, type PlacedOrder, upsertOrders } from '../db/orders.ts'
+import { KeyTakenError, type PlacedPayment, upsertPayments } from '../db/payments.ts'
 import { lockProducts } from '../db/products.ts'
 import { lockEpochs } from '../db/shards.ts'
 import type { Engine } from '../engine/engine.ts'
-import type { Entry, Order, Payment } from '../engine/records.ts'
+import type { Entry, Payment } from '../engine/records.ts'
 import { UnavailableError } from '../errors.ts'
 import { gather } from '../gather.ts'
 
@@ -47,21 +47,25 @@ async function refuseLate(sql: Sql, entries: Entry[]): Promise<void> {
 }
 
 /** Of several versions of one order in a batch only the latest is written: one statement can not change a row twice. */
-function latestOrders(entries: Entry[]): Order[] {
-  const latest = new Map<string, Order>()
-  for (const { order } of entries) {
-    if (order && order.version > (latest.get(order.id)?.version ?? 0)) latest.set(order.id, order)
+function latestOrders(entries: Entry[]): PlacedOrder[] {
+  const latest = new Map<string, PlacedOrder>()
+  for (const { shard, order } of entries) {
+    if (order && order.version > (latest.get(order.id)?.order.version ?? 0)) {
+      latest.set(order.id, { shard, order })
+    }
   }
   return [...latest.values()]
 }
 
 /** Of a payment that was parked and settled within one batch only the settled row is written. */
-function latestPayments(entries: Entry[]): Payment[] {
-  const latest = new Map<string, Payment>()
-  for (const payment of entries.flatMap(({ payments }) => payments)) {
-    const known = latest.get(payment.idempotency_key)
-    if (known && known.order_id !== payment.order_id) throw new KeyTakenError(payment.idempotency_key)
-    if (!known || known.outcome === 'parked') latest.set(payment.idempotency_key, payment)
+function latestPayments(entries: Entry[]): PlacedPayment[] {
+  const latest = new Map<string, PlacedPayment>()
+  for (const { shard, payments } of entries) {
+    for (const payment of payments) {
+      const known = latest.get(payment.idempotency_key)?.payment
+      if (known && known.order_id !== payment.order_id) throw new KeyTakenError(payment.idempotency_key)
+      if (!known || known.outcome === 'parked') latest.set(payment.idempotency_key, { shard, payment })
+    }
   }
   return [...latest.values()]
 }
@@ -79,7 +83,7 @@ async function write(sql: Sql, entries: Entry[]): Promise<void> {
   const adjustments = entries.flatMap(({ adjustment }) => adjustment ?? [])
   const orders = latestOrders(entries)
   const payments = latestPayments(entries)
-  const changed = [...adjustments, ...orders.flatMap(({ items }) => items)].map(
+  const changed = [...adjustments, ...orders.flatMap(({ order }) => order.items)].map(
     ({ product_id }) => product_id,
   )
   const added = adjustments.filter(({ delta }) => delta > 0)

@@ -3,7 +3,6 @@ import { findOrders } from '../db/orders.ts'
 import { paymentsOfOrders } from '../db/payments.ts'
 import { findProducts } from '../db/products.ts'
 import type { Engine } from '../engine/engine.ts'
-import { shardOfId } from '../engine/ids.ts'
 import type { Order } from '../engine/records.ts'
 import { gather } from '../gather.ts'
 
@@ -45,7 +44,9 @@ export function createLookup(options: { db: Db; engine: Engine }) {
       const order = await orders.add(id)
       if (!order) return false
       const payments = await db.use((sql) => paymentsOfOrders(sql, [id]))
-      await engine.loadOrder(shardOfId(id), order, payments)
+      // It lives with its products, wherever they have moved.
+      const [item] = order.items
+      if (item) await engine.loadOrder(engine.shardOfProduct(item.product_id), order, payments)
       return true
     },
 

@@ -31,7 +31,8 @@ function paidFor(holds: Hold[], parked: Payment[]): Set<string> {
 
 /**
  * Which holds go on: those that are alive and not orders already, the earliest first, as long as there are units for
- * them. What does not fit beside the orders of PostgreSQL is dropped and remembered as gone.
+ * them. What does not fit beside the orders of PostgreSQL is dropped and remembered as gone. Holds of products that live in
+ * another shard are what a move has left here, or brought here before it broke off: they go on there.
  */
 export function chooseSurvivors(
   holds: StoredHold[],
@@ -44,9 +45,11 @@ export function chooseSurvivors(
   const survivors: Survivors = { kept: [], dropped: [] }
   for (const hold of [...holds].sort((one, other) => one.created_at_ms - other.created_at_ms)) {
     const is_over = orders.has(hold.id) || (hold.expires_at_ms <= now_ms && !paid.has(hold.id))
+    const is_elsewhere = hold.items.some(({ product_id }) => !free.has(product_id))
     const fits = hold.items.every(({ product_id, qty }) => (free.get(product_id) ?? 0) >= qty)
     if (is_over || !fits) {
-      survivors.dropped.push({ hold, is_remembered: !is_over && hold.expires_at_ms > now_ms })
+      const is_remembered = !is_over && !is_elsewhere && hold.expires_at_ms > now_ms
+      survivors.dropped.push({ hold, is_remembered })
       continue
     }
     for (const { product_id, qty } of hold.items) free.set(product_id, (free.get(product_id) ?? 0) - qty)

@@ -1,18 +1,15 @@
 import { setTimeout } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import type { Db, Sql } from '../db/client.ts'
+import { findMoves } from '../db/moves.ts'
 import { productsOfShard } from '../db/products.ts'
-import { findShard, highestShard, saveShard } from '../db/shards.ts'
-import { createEngine, type Engine } from '../engine/engine.ts'
+import { highestShard } from '../db/shards.ts'
+import type { Engine } from '../engine/engine.ts'
 import type { Doubt } from '../engine/fence.ts'
-import { FORM, formOf, readIdentity, UNFINISHED } from '../engine/redis.ts'
+import { readIdentity } from '../engine/redis.ts'
 import { StartError } from '../errors.ts'
-import { finishJournal } from '../journal/recovery.ts'
-import type { Writer } from '../journal/writer.ts'
-import { rebuildShard } from './rebuild.ts'
+import { lockOf, type Rebuilder } from './rebuilder.ts'
 
-/** Advisory locks of the shards follow this number. */
-const SHARD_LOCK = 4_863_200_000
 const RETRY_MIN_MS = 50
 const RETRY_MAX_MS = 500
 const START_TRIES = 5
@@ -41,11 +38,10 @@ export type Recovery = ReturnType<typeof createRecovery>
 export function createRecovery(options: {
   engine: Engine
   db: Db
-  writer: Writer
+  rebuilder: Rebuilder
   say: (message: string) => void
-  on_rebuilt?: () => void
 }) {
-  const { engine, db, writer, say, on_rebuilt } = options
+  const { engine, db, rebuilder, say } = options
   const { nodes, keys, fence, shards } = engine
   const opening = new Map<number, Promise<void>>()
   const last_opened = new Map<number, { epoch: number; redis_identity: string }>()
@@ -53,32 +49,6 @@ export function createRecovery(options: {
   let watching: Promise<void> | undefined
   let stopHearing = () => {}
   const all = Array.from({ length: shards }, (_, shard) => shard)
-
-  /** An engine that believes in this epoch, while this process keeps the shard closed for everybody else. */
-  function engineAt(shard: number, epoch: number): Engine {
-    const { hold_ttl_ms, order_ttl_ms, prefix } = engine
-    const other = createEngine({ nodes, shards, hold_ttl_ms, order_ttl_ms, prefix })
-    other.fence.open(shard, epoch)
-    return other
-  }
-
-  /** What the server that has a shard is, and what it has. */
-  async function readRedis(shard: number): Promise<{ epoch: number; redis_identity: string }> {
-    const redis = await nodes.locate(shard)
-    const redis_identity = await readIdentity(redis)
-    return { redis_identity, epoch: Number(await redis.get(keys.shard(shard, 'epoch'))) }
-  }
-
-  /**
-   * Throws where a rebuild has not seen all of a shard: its slot is being moved, so that one server has some of its keys and
-   * another one the others, or it was moved or lost meanwhile. Redis refuses a command with keys of which some are missing
-   * while they move.
-   */
-  async function checkWhole(shard: number, redis_identity: string): Promise<void> {
-    const redis = nodes.of(shard)
-    await redis.exists(keys.shard(shard, 'epoch'), keys.id(shard, 'order', ''))
-    if ((await readIdentity(redis)) !== redis_identity) throw new Error('another Redis took over meanwhile')
-  }
 
   /** Loads terms, and products that Redis has never seen. Returns whether it has lost any that it must know, or can not tell. */
   async function hasLostProducts(sql: Sql, shard: number, epoch: number): Promise<boolean> {
@@ -91,7 +61,7 @@ export function createRecovery(options: {
     const has_holds = (await nodes.of(shard).exists(keys.shard(shard, 'holds'))) === 1
     const all_missing = missing.length === products.length && has_holds
     if (all_missing || missing.some(({ pending, sold }) => pending + sold > 0)) return true
-    const at_epoch = engineAt(shard, epoch)
+    const at_epoch = rebuilder.engineAt(shard, epoch)
     for (const { id, terms, total, version } of products) {
       const counts = { total, pending: 0, sold: 0, version }
       if ((await at_epoch.loadProduct(shard, id, terms, counts)) === 'recount') return true
@@ -99,46 +69,18 @@ export function createRecovery(options: {
     return false
   }
 
-  async function rebuild(
-    sql: Sql,
-    shard: number,
-    epoch: number,
-    redis_identity: string,
-    why: string,
-  ): Promise<void> {
-    const started_ms = performance.now()
-    say(`shard ${shard}: rebuilding as epoch ${epoch}, because ${why}`)
-    // First of all, so that nobody commits any more what this rebuild would not see. Should this process die, the next one
-    // begins again.
-    await saveShard(sql, shard, { epoch, redis_identity: UNFINISHED })
-    await nodes.of(shard).set(keys.shard(shard, 'epoch'), epoch)
-    await engine.forgetMistyped(shard)
-    await finishJournal(engine, writer, shard, 0, epoch)
-    const { holds, dropped, orders } = await rebuildShard(sql, shard, engineAt(shard, epoch))
-    await checkWhole(shard, redis_identity)
-    await saveShard(sql, shard, { epoch, redis_identity })
-    on_rebuilt?.()
-    const took_ms = Math.round(performance.now() - started_ms)
-    say(
-      `shard ${shard}: rebuilt in ${took_ms} ms: kept ${holds} holds, dropped ${dropped}, loaded ${orders} unpaid orders`,
-    )
-  }
-
   async function open(shard: number, reason: string): Promise<void> {
     const doubt = fence.doubt(shard)
     const last = last_opened.get(shard)
-    const seen = await readRedis(shard)
+    const seen = await rebuilder.readRedis(shard)
     const is_as_left = last?.epoch === seen.epoch && last.redis_identity === seen.redis_identity
     if (doubt === 'connection' && is_as_left) {
       openUnless(shard, seen.epoch, doubt)
       return
     }
-    await db.locked(SHARD_LOCK + shard, async (sql) => {
-      const known = await findShard(sql, shard)
-      if (formOf(known.redis_identity) > FORM) {
-        throw new StartError(`shard ${shard} has the form of a newer version: start that version`)
-      }
-      const found = await readRedis(shard)
+    await db.locked([lockOf(shard)], async (sql) => {
+      const known = await rebuilder.findRecord(sql, shard)
+      const found = await rebuilder.readRedis(shard)
       const is_same = found.epoch === known.epoch && found.redis_identity === known.redis_identity
       // Somebody else may have rebuilt the shard while this process waited for the lock.
       const is_newer = last !== undefined && known.epoch > last.epoch
@@ -147,8 +89,10 @@ export function createRecovery(options: {
       if (!is_good || (await hasLostProducts(sql, shard, epoch).catch(isBroken))) {
         epoch = Math.max(known.epoch, found.epoch) + 1
         const why = known.epoch === 0 ? 'it is new' : is_same ? reason : 'Redis is not what it was'
-        await rebuild(sql, shard, epoch, found.redis_identity, why)
+        await rebuilder.begin(sql, shard, epoch, why)
+        await rebuilder.complete(sql, shard, epoch, found.redis_identity)
       }
+      engine.knowMoves(await findMoves(sql))
       for (const { id, terms } of await productsOfShard(sql, shard)) {
         engine.knowProduct(id, shard, terms.hold_ttl_ms)
       }

@@ -14,8 +14,10 @@ export function createPublisher(options: { db: Db; engine: Engine }) {
 
   /** Returns false where the shard has to be rebuilt first: then it is closed, and what opens it again loads the terms. */
   async function publish(product: ProductRecord, is_new: boolean): Promise<boolean> {
-    const { id, shard, terms, total, version } = product
-    engine.knowProduct(id, shard, terms.hold_ttl_ms)
+    const { id, terms, total, version } = product
+    engine.knowProduct(id, product.shard, terms.hold_ttl_ms)
+    // It may have moved since it was read.
+    const shard = engine.shardOfProduct(id)
     const result = await engine.loadProduct(shard, id, terms, { total: is_new ? total : null, version })
     if (result === 'recount' || result === 'unknown') {
       if (result === 'unknown') engine.fence.close(shard, `Redis does not know product ${id}`, 'state')

@@ -4,12 +4,12 @@ import t from 'tap'
 import { loadScript } from '../../src/engine/scripts.ts'
 import { slotOfShard } from '../../src/engine/slots.ts'
 import { checkLedger, newLedger, startSale } from '../faults/fixtures/sale.ts'
-import type { App } from '../fixtures/app.ts'
 import { openTestCluster, ownerOf, type TestCluster } from '../fixtures/cluster.ts'
 import { createDatabase } from '../fixtures/database.ts'
-import { keepAlive, type Reply, send } from '../fixtures/http.ts'
+import { send } from '../fixtures/http.ts'
 import { start, startServer } from '../fixtures/program.ts'
 import { until } from '../fixtures/until.ts'
+import { balance } from './fixtures/balance.ts'
 import { isPromoted } from './fixtures/shop.ts'
 
 const SHARDS = 6
@@ -18,23 +18,6 @@ const UNITS = 1_000
 const OPEN_WITHIN_MS = 10_000
 /** Each sweeper looks four times a second. */
 const WATCHED_MS = 1_500
-
-type Server = Awaited<ReturnType<typeof startServer>>
-
-/** What a load balancer does: each request goes to the next server, and one that is gone is passed over. */
-function balance(servers: Server[]): Pick<App, 'call'> {
-  const agent = keepAlive()
-  let turn = 0
-  const cut_off: Reply = { status: 503, headers: {}, text: '', body: undefined, took_ms: 0 }
-  return {
-    async call(method, path, body, more = {}) {
-      turn += 1
-      const { origin } = servers[turn % servers.length] as Server
-      const request = { method, path, agent, ...(body === undefined ? {} : { body }), ...more }
-      return send(origin, request).catch(() => cut_off)
-    },
-  }
-}
 
 /** From how many clients a script comes to each of the masters within a while. ioredis can not watch a Redis under load. */
 async function callersOf({ masters }: TestCluster, script: string): Promise<number[]> {

@@ -24,7 +24,13 @@ async function product(total: number): Promise<number> {
   return rows[0]?.id as number
 }
 
-const write = (orders: Order[], on = db) => on.transaction((sql) => upsertOrders(sql, orders))
+const write = (orders: Order[], on = db) =>
+  on.transaction((sql) =>
+    upsertOrders(
+      sql,
+      orders.map((order) => ({ shard: 0, order })),
+    ),
+  )
 async function committed(...ids: number[]): Promise<number[]> {
   const rows = await database.query<{ id: number; committed: number }>('select id, committed from products')
   return ids.map((id) => rows.find((row) => row.id === id)?.committed ?? -1)

@@ -44,7 +44,13 @@ async function reads(opened: { db: Db; database: Database }, work: () => Promise
 }
 
 const newOrders = (count: number) => Array.from({ length: count }, () => orderOf([[1, 1]]))
-const write = (db: Db, orders: Order[]) => db.transaction((sql) => upsertOrders(sql, orders))
+const write = (db: Db, orders: Order[]) =>
+  db.transaction((sql) =>
+    upsertOrders(
+      sql,
+      orders.map((order) => ({ shard: 0, order })),
+    ),
+  )
 const paymentOf = (order: Order): Payment => ({
   idempotency_key: `key-${order.id}`,
   order_id: order.id,
@@ -58,6 +64,8 @@ const paymentOf = (order: Order): Payment => ({
   reason: null,
   created_at_ms: order.created_at_ms,
 })
+
+const placed = (payment: Payment) => ({ shard: 0, payment })
 
 async function writeAndCancel(db: Db): Promise<void> {
   for (let at = 0; at < 10; at += 1) {
@@ -108,12 +116,12 @@ t.test('to find orders and payments costs the same however many there are', asyn
     }
   }
   await write(db, orders)
-  await db.use((sql) => upsertPayments(sql, payments))
+  await db.use((sql) => upsertPayments(sql, payments.map(placed)))
   await database.query('analyze')
   const at_first = await reads(opened, lookUp)
 
   const others = newOrders(MANY)
   await write(db, others)
-  await db.use((sql) => upsertPayments(sql, others.map(paymentOf)))
+  await db.use((sql) => upsertPayments(sql, others.map(paymentOf).map(placed)))
   t.equal(await reads(opened, lookUp), at_first)
 })

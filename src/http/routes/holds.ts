@@ -195,7 +195,7 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
           if (result.entry) await writer.commit(result.entry)
           return reply.code(204).send(null)
         case 'already_released':
-          await writer.finish(shardOfId(id), result.entry_id)
+          await writer.finish(result.shard, result.entry_id)
           return reply.code(204).send(null)
         case 'already_used':
           return sendUsed(reply, id)

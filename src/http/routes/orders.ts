@@ -75,7 +75,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (
           const committed =
             result.status === 'created'
               ? await writer.commit(result.entry)
-              : await writer.finish(shardOfId(id), result.entry_id)
+              : await writer.finish(result.shard, result.entry_id)
           if (committed === 'refused') return sendProblem(reply, 'insufficient_stock', REFUSED)
           if (result.status === 'replayed') {
             // Redis may remember an order that PostgreSQL's floor refused, or one whose entry was set aside.

@@ -1,0 +1,67 @@
+import { UnavailableError } from '../errors.ts'
+import type { Fence } from './fence.ts'
+import { shardOfId } from './ids.ts'
+
+/** A product that was moved to another shard. The later a move, the higher its number. */
+export type Move = { move: number; product_id: number; from_shard: number; to_shard: number }
+export type Places = ReturnType<typeof createPlaces>
+
+/**
+ * Where things live: products, and what hangs on ids. A product lives where its id says until it is moved; the ids of its holds
+ * and orders name the shard of their beginning for ever, so that they are looked for there first, and then where products of that
+ * shard have moved to. A process knows of a move before it opens either of the two shards again.
+ */
+export function createPlaces({ shards, fence }: { shards: number; fence: Fence }) {
+  const shard_by_product = new Map<number, number>()
+  const last_moves = new Map<number, Move>()
+  /** Where products have moved to, by the shard that they left. */
+  const ways = new Map<number, Set<number>>()
+
+  /** The shards that can be reached from one by moves, without itself. */
+  function beyond(shard: number): number[] {
+    const found = new Set([shard])
+    for (const one of found) for (const next of ways.get(one) ?? []) found.add(next)
+    return [...found].slice(1)
+  }
+
+  return {
+    shardOfProduct: (product_id: number): number =>
+      last_moves.get(product_id)?.to_shard ?? shard_by_product.get(product_id) ?? product_id % shards,
+
+    /** Tells in which shard a product lives, unless it is known to have been moved. */
+    knowProduct(product_id: number, shard: number): void {
+      shard_by_product.set(product_id, shard)
+    },
+
+    knowMoves(moves: Move[]): void {
+      for (const move of moves) {
+        const { product_id, from_shard, to_shard } = move
+        ways.set(from_shard, (ways.get(from_shard) ?? new Set()).add(to_shard))
+        if (move.move > (last_moves.get(product_id)?.move ?? 0)) last_moves.set(product_id, move)
+      }
+    },
+
+    /**
+     * Looks for what an id names: in its own shard, then in those to which products of it have moved, until one knows it. Where
+     * none does, the first answer counts. Rejects with UnavailableError where it may have moved past the look.
+     */
+    async find<Answer>(
+      id: string,
+      look: (shard: number) => Promise<Answer>,
+      isUnknown: (answer: Answer) => boolean,
+    ): Promise<Answer> {
+      const own = shardOfId(id)
+      const first = await look(own)
+      if (ways.size === 0 || !isUnknown(first)) return first
+      const others = beyond(own).map((shard) => ({ shard, epoch: fence.lastEpoch(shard) }))
+      for (const { shard, epoch } of others) {
+        const answer = await look(shard)
+        if (!isUnknown(answer)) return answer
+        if (fence.lastEpoch(shard) !== epoch) {
+          throw new UnavailableError('recovering', `shard ${shard} was rebuilt while ${id} was looked for`)
+        }
+      }
+      return first
+    },
+  }
+}
