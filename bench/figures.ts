@@ -20,6 +20,9 @@ export type FigureName =
   /** Of several Redis servers: the largest part that one has in their CPU time, and what a hold costs that one. */
   | 'busiest_share'
   | 'busiest_us'
+  /** Time that scripts alone took Redis, without what it takes to read and answer a call, and calls of them for 1,000 holds. */
+  | 'script_us'
+  | 'script_calls'
   /** PostgreSQL transactions for 1,000 requests. */
   | 'transactions'
 

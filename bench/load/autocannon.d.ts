@@ -26,7 +26,11 @@ declare module 'autocannon' {
           onResponse?: (status: number, body: string, context: Context) => void
         }
       >
+      /** Calls for each connection before it sends anything. */
+      setupClient?: (client: Client) => void
     }
+
+    type Client = { setRequests(requests: Sent[]): void }
 
     type Result = {
       /** Seconds. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import autocannon from 'autocannon'
-import type { HttpRequest, Job, LoadResult } from './jobs.ts'
+import type { Job, LoadResult } from './jobs.ts'
 
 /** autocannon looks this often whether it is done, so a run ends that precisely. */
 const SAMPLE_MS = 10
@@ -43,17 +43,16 @@ export function closedLoop({ url, connections, seconds, request, is_keyed }: Of<
   return cannon({ ...options, requests: [{ ...sent, setupRequest }] })
 }
 
-/** One of several requests each time, whichever: connections that took turns would all ask for the same one at once. */
+/** Several requests in turn, each connection beginning with another one. */
 export function spread({ url, connections, seconds, requests }: Of<'spread'>) {
-  const setupRequest = (from: autocannon.Sent) => {
-    const { headers = {}, ...drawn } = requests[Math.floor(Math.random() * requests.length)] as HttpRequest
-    return { ...from, ...drawn, headers }
+  const all = requests.map(({ headers = {}, ...request }) => ({ ...request, headers }))
+  let turn = 0
+  const setupClient = (client: autocannon.Client) => {
+    turn += 1
+    const first = turn % all.length
+    client.setRequests([...all.slice(first), ...all.slice(0, first)])
   }
-  const [first] = requests as [HttpRequest]
-  return cannon({
-    ...{ url, connections, duration: seconds },
-    requests: [{ method: first.method, path: first.path, headers: first.headers ?? {}, setupRequest }],
-  })
+  return cannon({ url, connections, duration: seconds, requests: all, setupClient })
 }
 
 /** An order for every hold, each of them once. */

@@ -92,6 +92,8 @@ export function controlLines({ samples, options }: Report): string[] {
 const SPREAD: Array<[FigureName, string]> = [
   ['per_second', 'holds/s'],
   ['redis_us', 'Redis CPU µs of a hold'],
+  ['script_us', 'time of scripts µs of a hold'],
+  ['script_calls', 'calls of scripts for 1,000 holds'],
   ['server_us', 'API CPU µs of a hold'],
   ['unexpected', 'unexpected'],
 ]

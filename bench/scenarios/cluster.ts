@@ -34,6 +34,14 @@ const PASSWORD = 'bench'
 
 const sum = (values: number[]) => values.reduce((all, value) => all + value, 0)
 
+/** Calls of scripts that a server has run, and the time they took. */
+async function scriptStats(redis: Redis): Promise<{ calls: number; us: number }> {
+  const [, calls = 0, us = 0] = (
+    /^cmdstat_evalsha:calls=(\d+),usec=(\d+)/m.exec(await redis.info('commandstats')) ?? []
+  ).map(Number)
+  return { calls, us }
+}
+
 /** A service, and the Redis servers that its shards live on. */
 type Place = Awaited<ReturnType<typeof openPlace>>
 type Service = Awaited<ReturnType<typeof startService>>
@@ -77,7 +85,9 @@ async function openPlace(
   const env = { ...settings, DATABASE_URL: database_url.href, STOCK_SHARDS: String(SHARDS) }
   const services: Service[] = []
   for (let at = 0; at < apis; at += 1) {
-    services.push(await startService(join(stage.folder, `${name}-${at}.log`), env, life))
+    // One of them sweeps, as in the place with one process.
+    const own = at === 0 ? env : { ...env, SWEEPER: 'off' }
+    services.push(await startService(join(stage.folder, `${name}-${at}.log`), own, life))
   }
   const [service] = services as [Service]
   const product_ids = await createProducts(service.url)
@@ -166,6 +176,7 @@ async function measureHolds(
   const read = async () => ({
     held: await place.heldByServer(),
     redis_ms: await Promise.all(servers.map(redisCpu)),
+    scripts: await Promise.all(servers.map(scriptStats)),
     server_ms: await processCpu(service.pid),
   })
   await generator.run(job(options.warm_up_seconds))
@@ -175,6 +186,8 @@ async function measureHolds(
   const held = after.held.map((units, at) => units - (before.held[at] ?? 0))
   const redis_ms = after.redis_ms.map((ms, at) => ms - (before.redis_ms[at] ?? 0))
   const [all_held, all_redis_ms] = [sum(held), sum(redis_ms)]
+  const scripts = (name: 'calls' | 'us') =>
+    sum(after.scripts.map((stats) => stats[name])) - sum(before.scripts.map((stats) => stats[name]))
   const busiest = redis_ms.indexOf(Math.max(...redis_ms))
   const { 201: placed = 0, ...others } = count_by_status
   const figures = {
@@ -182,15 +195,16 @@ async function measureHolds(
     redis_us: (all_redis_ms * 1000) / all_held,
     server_us:
       before.server_ms === null ? null : (((after.server_ms ?? 0) - before.server_ms) * 1000) / all_held,
+    script_us: scripts('us') / all_held,
+    script_calls: (scripts('calls') * 1000) / all_held,
     busiest_us: ((redis_ms[busiest] ?? 0) * 1000) / (held[busiest] ?? 0),
     busiest_share: (redis_ms[busiest] ?? 0) / all_redis_ms,
     unexpected: sum(Object.values(others)) + errors,
   }
   samples.push({ arm, connections: CONNECTIONS, round, figures })
   const share = `${Math.round(figures.busiest_share * 100)} % at the busiest`
-  say(
-    `  ${arm}: ${Math.round(figures.per_second)} holds/s, Redis ${figures.redis_us.toFixed(1)} µs a hold, ${share}`,
-  )
+  const cost = `Redis ${figures.redis_us.toFixed(1)} µs a hold, ${figures.script_us.toFixed(1)} of it scripts`
+  say(`  ${arm}: ${Math.round(figures.per_second)} holds/s, ${cost}, ${share}`)
 }
 
 async function placeHolds({ service, product_ids }: Place): Promise<string[]> {
