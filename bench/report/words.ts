@@ -151,6 +151,7 @@ const OTHERS: Array<[arm: string, label: string, figures: Array<[FigureName, str
   ['memory-hold', 'Holdfast: a live hold', [['bytes', 'bytes']]],
   ['memory-naive', '(c) a key a hold and a sorted set', [['bytes', 'bytes']]],
   ['one-server', 'Holdfast: hold, 12 shards on one Redis', SPREAD],
+  ['one-master', 'Holdfast: hold, 12 shards on a cluster of one master', SPREAD],
   [
     'cluster',
     'Holdfast: hold, 12 shards on three masters',

@@ -131,14 +131,19 @@ async function openPlace(
   return { name, service, services, servers, product_ids, heldByServer, check }
 }
 
-/** Three masters, and one server beside them, with the same products in the same shards. */
+/** Three masters, and beside them one master and one server that is no cluster, with the same products in the same shards. */
 export async function openClusterGround(stage: Stage, life: Life) {
-  const cluster = await startCluster(stage.folder, { replicas: false })
-  life.onStop(cluster.close)
-  const several = await openPlace(stage, life, {
-    ...{ name: 'several', settings: { REDIS_CLUSTER_NODES: cluster.list }, address: cluster.address },
-    ...{ servers: cluster.masters.map(({ redis }) => redis), apis: Math.max(...NODE_COUNTS) },
-  })
+  async function openCluster(name: string, masters: number, apis: number): Promise<Place> {
+    const cluster = await startCluster(stage.folder, { masters, replicas: false })
+    life.onStop(cluster.close)
+    return openPlace(stage, life, {
+      ...{ name, settings: { REDIS_CLUSTER_NODES: cluster.list }, address: cluster.address, apis },
+      servers: cluster.masters.map(({ redis }) => redis),
+    })
+  }
+
+  const several = await openCluster('several', 3, Math.max(...NODE_COUNTS))
+  const single = await openCluster('single', 1, 1)
   const data_dir = join(stage.folder, 'one')
   const server = await startRedis({
     data_dir,
@@ -157,7 +162,10 @@ export async function openClusterGround(stage: Stage, life: Life) {
     startGenerator(join(stage.folder, `generator-${at}.log`), stage.stopping),
   )
   for (const { stop } of generators) life.onStop(stop)
-  return { several, one, generators, check: async () => [...(await several.check()), ...(await one.check())] }
+  return {
+    ...{ several, single, one, generators },
+    check: async () => [...(await several.check()), ...(await single.check()), ...(await one.check())],
+  }
 }
 
 /** Holds on all products, drawn by chance: what they cost the API and each Redis. */
@@ -250,10 +258,11 @@ async function measureOrders(context: Context, ground: ClusterGround, count: num
   say(`  ${nodesArm(count)}: ${figures.transactions.toFixed(1)} transactions for 1,000 orders`)
 }
 
-/** Twelve shards on three masters and on one server in turn, then orders by more and more API processes. */
+/** Twelve shards on three masters, on one and on one server in turn, then orders by more and more API processes. */
 export async function cluster(context: Context, ground: ClusterGround, round: number): Promise<void> {
   const turns: Array<[string, Place]> = [
     ['cluster', ground.several],
+    ['one-master', ground.single],
     ['one-server', ground.one],
   ]
   for (const [arm, place] of round % 2 === 0 ? turns : turns.reverse())

@@ -84,6 +84,7 @@ t.test('every scenario and every goal names arms that there are', async (t) => {
   for (const name of Object.values(ROTATIONS).flat()) t.ok(ARMS[name], name)
   t.strictSame(new Set(armsOf(SCENARIOS).map(([name]) => name)), new Set(Object.keys(ARMS)))
   const own = ['hold-open', 'bare-open', 'cliff', 'cliff-before', 'memory-hold', 'memory-naive']
+  own.push('cluster', 'one-master', 'one-server')
   for (const { of, by } of GOALS) {
     for (const term of [of, by]) if (term && !own.includes(term.arm)) t.ok(ARMS[term.arm], term.arm)
   }
