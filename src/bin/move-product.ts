@@ -4,7 +4,7 @@ import { checkDb, openDb } from '../db/client.ts'
 import { createEngine } from '../engine/engine.ts'
 import { openNodes } from '../engine/nodes.ts'
 import { checkNodes } from '../engine/settings.ts'
-import { StartError } from '../errors.ts'
+import { StartError, UnavailableError } from '../errors.ts'
 import { createWriter } from '../journal/writer.ts'
 import { showProgress } from '../progress.mjs'
 import { createMover } from '../recovery/move.ts'
@@ -41,6 +41,12 @@ function readArguments(argv: string[]): { product_ids: number[]; shard: number }
   }
 }
 
+/** A server that does not answer is nobody's mistake, and a move that broke off can be run again. */
+function sayBroken(error: Error): never {
+  if (error instanceof UnavailableError) throw new StartError(`it broke off, run it again: ${error.message}`)
+  throw error
+}
+
 runCommand({ is_service: false }, async (life) => {
   const asked = readArguments(process.argv.slice(2))
   if (!asked) {
@@ -65,7 +71,9 @@ runCommand({ is_service: false }, async (life) => {
   const writer = createWriter({ db, engine, on_alarm: say })
   const rebuilder = createRebuilder({ engine, writer, say })
   const { move } = createMover({ engine, db, rebuilder })
-  const { from, holds, orders } = await showProgress('moving', () => move(product_ids, shard))
+  const { from, holds, orders } = await showProgress('moving', () =>
+    move(product_ids, shard).catch(sayBroken),
+  )
   const what = `${product_ids.length === 1 ? 'product' : 'products'} ${product_ids.join(', ')}`
   say(
     from === shard
