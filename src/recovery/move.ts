@@ -15,6 +15,14 @@ function refuseShared(ids: number[]): void {
   throw new StartError(`move ${named(ids)} along, or wait until the carts that they share are paid or over`)
 }
 
+/** Written later, these entries would bring orders into a shard that their products have left. */
+function refuseUnwritten(shard: number, count: number): void {
+  if (count === 0) return
+  throw new StartError(
+    `shard ${shard} has ${count} journal entries that PostgreSQL refuses: see npm run verify`,
+  )
+}
+
 /** Moves products between shards. */
 export function createMover({ engine, db, rebuilder }: { engine: Engine; db: Db; rebuilder: Rebuilder }) {
   const { nodes, shards } = engine
@@ -69,10 +77,7 @@ export function createMover({ engine, db, rebuilder }: { engine: Engine; db: Db;
    */
   async function moveLocked(sql: Sql, product_ids: number[], from: number, to: number): Promise<Moved> {
     const both = [await nextOf(sql, from), await nextOf(sql, to)]
-    // Written later, they would bring orders into a shard that their products have left.
-    if ((await engine.journal.buriedLength(from)) > 0) {
-      throw new StartError(`shard ${from} has journal entries that were set aside: see npm run verify`)
-    }
+    refuseUnwritten(from, await engine.journal.buriedLength(from))
     refuseShared(await heldTogether(sql, from, product_ids, await holdsOf(from, product_ids)))
     for (const { shard, epoch } of both) {
       await rebuilder.begin(sql, shard, epoch, 'products move between shards')
@@ -80,8 +85,9 @@ export function createMover({ engine, db, rebuilder }: { engine: Engine; db: Db;
     const holds = await holdsOf(from, product_ids)
     // A cart may have come since it was looked at.
     const shared = await heldTogether(sql, from, product_ids, holds)
+    const unwritten = await engine.journal.length(from)
     let orders = 0
-    if (shared.length === 0) {
+    if (shared.length === 0 && unwritten === 0) {
       const epochs = new Map(both.map(({ shard, epoch }) => [shard, epoch]))
       await rebuilder.engineAt(to, epochs.get(to) ?? 0).copyHolds(to, holds)
       await engine.copyResults(from, to, new Set(product_ids))
@@ -91,6 +97,7 @@ export function createMover({ engine, db, rebuilder }: { engine: Engine; db: Db;
     for (const { shard, epoch, redis_identity } of both) {
       await rebuilder.complete(sql, shard, epoch, redis_identity)
     }
+    refuseUnwritten(from, unwritten)
     refuseShared(shared)
     return { from, holds: holds.length, orders }
   }

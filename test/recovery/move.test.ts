@@ -192,7 +192,7 @@ t.test('products that share carts or a shelf move together', async (t) => {
   await t.rejects(move([a], 3), { message: 'there is no shard 3: the shards are 0 to 2' })
   const dead = app.engine.keys.shard(TO, 'dead')
   await app.redis.xadd(dead, '*', 'order', '', 'payments', '', 'reason', 'none')
-  const set_aside = { message: 'shard 2 has journal entries that were set aside: see npm run verify' }
+  const set_aside = { message: 'shard 2 has 1 journal entries that PostgreSQL refuses: see npm run verify' }
   await t.rejects(move([a], FROM), set_aside)
   await app.redis.del(dead)
   await app.agree(t, 'afterwards')
