@@ -77,6 +77,7 @@ t.test('a repeated payment is answered with its first outcome and has no effect'
     const again = await unchanged(t, f, () => f.engine.applyPayment(notice(order.id, key, status), false))
     t.same(again, {
       status: 'duplicate',
+      shard: 0,
       first_outcome: answer.status,
       order: first.order,
       entry_id: answer.entry.entry_id,

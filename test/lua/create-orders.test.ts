@@ -142,9 +142,9 @@ t.test(
     const { order, entry } = first
     await f.engine.applyPayment(notice(id, 'p1', 'success'), false)
     const again = await unchanged(t, f, () => f.engine.createOrder(id, idem('k')))
-    t.same(again, { status: 'replayed', order, entry_id: entry.entry_id })
+    t.same(again, { status: 'replayed', shard: 0, order, entry_id: entry.entry_id })
     await f.engine.journal.dropEntries(0, [entry.entry_id])
-    t.same(await f.engine.createOrder(id, idem('k')), { status: 'replayed', order, entry_id: '' })
+    t.same(await f.engine.createOrder(id, idem('k')), { status: 'replayed', shard: 0, order, entry_id: '' })
   },
 )
 
@@ -158,6 +158,7 @@ t.test('an order knows the request that made it, should Redis have lost the key'
   const again = await unchanged(t, f, () => f.engine.createOrder(id, idem('k|1')))
   t.same(again, {
     status: 'replayed',
+    shard: 0,
     order: 'order' in paid && paid.order,
     entry_id: 'entry' in paid && paid.entry.entry_id,
   })

@@ -103,7 +103,7 @@ t.test('a loaded order still knows the request that made it', async (t) => {
   const order = await forget(f, { idem: markOf(idem('k')) })
   await f.engine.loadOrder(0, order, [])
   const again = await unchanged(t, f, () => f.engine.createOrder(order.id, idem('k')))
-  t.same(again, { status: 'replayed', order, entry_id: '' })
+  t.same(again, { status: 'replayed', shard: 0, order, entry_id: '' })
   t.match(await f.engine.createOrder(order.id, idem('k', 'other')), { status: 'already_used' })
 })
 
@@ -116,7 +116,7 @@ t.test('payments that a loaded order has seen are known again', async (t) => {
   ])
   const paying = notice(order.id, 'a|b', 'success', { amount: 1400, currency: 'USD' })
   const again = await unchanged(t, f, () => f.engine.applyPayment(paying, false))
-  t.same(again, { status: 'duplicate', first_outcome: 'parked', order, entry_id: '' })
+  t.same(again, { status: 'duplicate', shard: 0, first_outcome: 'parked', order, entry_id: '' })
   t.match(await f.engine.applyPayment({ ...paying, amount: 1 }, false), { status: 'key_reused' })
   t.match(await f.engine.applyPayment(notice(order.id, 'p2', 'success'), false), {
     first_outcome: 'refund_due',

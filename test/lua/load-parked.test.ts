@@ -51,7 +51,7 @@ t.test('a loaded payment is known again', async (t) => {
   await f.engine.loadParked(0, parked(id, 'p1', created_at_ms, { amount: 9900 }), 0)
   const paying = notice(id, 'p1', 'success', { amount: 9900 })
   const again = await unchanged(t, f, () => f.engine.applyPayment(paying, false))
-  t.same(again, { status: 'duplicate', first_outcome: 'parked', order: null, entry_id: '' })
+  t.same(again, { status: 'duplicate', shard: 0, first_outcome: 'parked', order: null, entry_id: '' })
   t.match(await f.engine.applyPayment({ ...paying, amount: 1 }, false), { status: 'key_reused' })
 })
 

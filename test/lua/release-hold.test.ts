@@ -35,7 +35,7 @@ t.test('a released hold gives its units back at once, and a second release chang
   t.match(await f.stock(2), { available: 10, held: 0 })
   await f.equation('after the release')
   const again = await unchanged(t, f, () => f.engine.releaseHold(id))
-  t.same(again, { status: 'already_released', entry_id: '' })
+  t.same(again, { status: 'already_released', shard: 0, entry_id: '' })
   t.same(await f.engine.readHold(id), { status: 'released', customer_id: null })
   t.equal(await f.engine.journal.length(0), 0, 'nothing is journaled for a hold without payments')
 })
@@ -111,11 +111,11 @@ t.test(
     t.match(await f.engine.journal.readEntry(0, entry_id), { payments: wanted })
     t.same(
       await f.engine.releaseHold(id),
-      { status: 'already_released', entry_id },
+      { status: 'already_released', shard: 0, entry_id },
       'a repetition waits for it',
     )
     await f.engine.journal.dropEntries(0, [entry_id])
-    t.same(await f.engine.releaseHold(id), { status: 'already_released', entry_id: '' })
+    t.same(await f.engine.releaseHold(id), { status: 'already_released', shard: 0, entry_id: '' })
     t.equal(await f.redis.zcard(f.keys.shard(0, 'parked')), 0)
     await f.equation('at the end')
   },
