@@ -97,7 +97,7 @@ t.test('another Redis behind a living connection is noticed and not trusted', as
   await other.redis.replicaof('NO', 'ONE')
   const lost = await createClient(app, ledger).hold(product)
   const started_ms = performance.now()
-  proxy.retarget(other.url, { living: true })
+  await proxy.retarget(other.url, { living: true })
   // A machine that stands still for seconds breaks the connection as well.
   const notices = /another Redis answers|the connection to Redis was lost/
   await until('the fence closes', () => app.log.some((line) => notices.test(line)))
@@ -126,7 +126,7 @@ t.test('a replica that took over without the last writes is rebuilt before it se
   const order = await client.ordered(product)
   await client.pay(order.order_id, 'success')
   await server.kill()
-  proxy.retarget(replica.url, { living: false })
+  await proxy.retarget(replica.url, { living: false })
   await replica.redis.replicaof('NO', 'ONE')
   await isReady(app)
   t.equal((await app.call('GET', `/api/holds/${kept?.hold_id}`)).status, 200, 'a hold that it had survives')

@@ -29,7 +29,7 @@ async function failOver(t: Test, options: { is_old_alive: boolean }) {
   const epoch = app.engine.fence.epoch(0)
   if (!options.is_old_alive) await server.kill()
   await replica.redis.replicaof('NO', 'ONE')
-  proxy.retarget(replica.url, { living: false })
+  await proxy.retarget(replica.url, { living: false })
   if (options.is_old_alive) await server.redis.replicaof('127.0.0.1', replica.port)
   const promoted_ms = performance.now()
   const isOpen = () => app.engine.fence.isOpen(0) && app.engine.fence.epoch(0) > epoch
