@@ -2,6 +2,7 @@ import { orderId } from '../engine/ids.ts'
 import type { Move } from '../engine/places.ts'
 import { UnavailableError } from '../errors.ts'
 import type { Sql } from './client.ts'
+import { lockProducts } from './products.ts'
 import { lockEpochs } from './shards.ts'
 
 /** All moves of products, the earliest first. */
@@ -59,6 +60,7 @@ export async function moveProducts(
       throw new UnavailableError('recovering', `shard ${shard} is being rebuilt by somebody else`)
     }
   }
+  await lockProducts(sql, product_ids)
   await sql.query('update products set shard = $2 where id = any($1::bigint[])', [product_ids, to])
   const { rowCount } = await sql.query(
     `update orders o set shard = $3 where o.shard = $2 and o.order_status = 'pre-payment'
