@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as wait } from 'node:timers/promises'
 import { createEngine, type Engine } from '../src/engine/engine.ts'
+import { parseEpoch } from '../src/engine/epochs.ts'
+import { createKeys } from '../src/engine/keys.ts'
 import { oneNode } from '../src/engine/nodes.ts'
 import { UnavailableError } from '../src/errors.ts'
 import { type ShardReport, verifyShard } from '../src/recovery/verify.ts'
@@ -93,13 +95,15 @@ export async function openGround(stage: Stage, unit_rows: number) {
 
   /** An engine beside the one of the service. Holds of products that do not say end after `hold_ttl_ms`. */
   async function openEngine(hold_ttl_ms = TTL_SECONDS * 1000): Promise<Engine> {
+    const { epoch, installation } = parseEpoch(await redis.get(createKeys('hf').shard(SHARD, 'epoch')))
     const engine = createEngine({
       nodes: oneNode(redis),
+      installation,
       shards: 1,
       hold_ttl_ms,
       order_ttl_ms: TTL_SECONDS * 1000,
     })
-    engine.fence.open(SHARD, Number(await redis.get(engine.keys.shard(SHARD, 'epoch'))))
+    engine.fence.open(SHARD, epoch)
     for (const id of Object.values(products)) engine.knowProduct(id, SHARD, null)
     return engine
   }

@@ -32,7 +32,7 @@
     backlog                        dead holds are still being taken back: ask again
     parked                         journal entry, '', payments as JSON
     applied, ignored, refund_due   journal entry, order as text, payments as JSON, reason
-  Journal: the payment, and the order where it changed
+  Journal: the payment, and the order: as it is now where it changed, else as the basis of what became of the payment
 ]]
 -- @include fence
 -- @include clock
@@ -86,8 +86,9 @@ local entry, record
 if outcome == 'applied' then
   entry, record = save_order(keys, order, payments_json)
 else
-  entry, record = redis.call('XADD', keys.journal, '*', 'order', '', 'payments', payments_json), order_text(order)
+  record = order_text(order)
+  entry = redis.call('XADD', keys.journal, '*', 'order', '', 'payments', payments_json, 'basis', record)
 end
-remember_payment(keys, payment, outcome, entry)
+remember_payment(keys, payment, outcome, entry, outcome, reason)
 redis.call('SET', keys.payment, id, 'PX', key_ttl_ms)
 return { outcome, entry, record, payments_json, reason }

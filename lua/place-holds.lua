@@ -11,7 +11,7 @@
   KEYS[8] journal    stream  what PostgreSQL does not have yet
   KEYS[9] idem...    string  one a keyed request: fingerprint|expires_at_ms|id|record
   ARGV[1] epoch
-  ARGV[2] shard            as it ends an id
+  ARGV[2] shard            as ids end: the shard, and what the installation is called
   ARGV[3] default_ttl_ms   for products without their own
   ARGV[4] idem_ttl_ms
   ARGV[5] max_entries      of the journal, above which nothing is granted

@@ -7,6 +7,7 @@ import { writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { readConfig } from '../src/config.ts'
 import { openDb } from '../src/db/client.ts'
+import { createMark } from '../src/db/marks.ts'
 import { createEngine } from '../src/engine/engine.ts'
 import { oneNode } from '../src/engine/nodes.ts'
 import { connectRedis } from '../src/engine/redis.ts'
@@ -31,7 +32,8 @@ const config = readConfig({ LOG_LEVEL: 'silent' })
 const lookup = createLookup({ db, engine })
 const say = () => {}
 const rebuilder = createRebuilder({ engine, writer, say })
-const recovery = createRecovery({ engine, db, rebuilder, say })
+const marks = { writer: createMark('writer'), watch: createMark('watch') }
+const recovery = createRecovery({ engine, db, rebuilder, marks, say })
 const publisher = createPublisher({ db, engine })
 const app = await buildApp({ config, engine, db, writer, lookup, recovery, publisher })
 await app.ready()

@@ -1,6 +1,9 @@
+import { randomUUID } from 'node:crypto'
 import type { Logger } from 'pino'
 import type { Config } from './config.ts'
 import { checkDb, type Db, openDb } from './db/client.ts'
+import { findInstallation } from './db/installation.ts'
+import { createMark } from './db/marks.ts'
 import { createEngine, type Engine } from './engine/engine.ts'
 import { orderId } from './engine/ids.ts'
 import { openNodes } from './engine/nodes.ts'
@@ -65,8 +68,18 @@ export async function openService(options: {
   for (const warning of await checkNodes(nodes)) log.warn(warning)
   const meters = createMeters()
   const db = openDb(database_url, { max_connections, patience_ms, on_sql: meters.ranSql })
+  let installation: string
+  try {
+    await checkDb(db)
+    installation = await db.use(findInstallation)
+  } catch (error) {
+    nodes.disconnect()
+    await db.close().catch(() => {})
+    throw error
+  }
   const engine = createEngine({
     nodes,
+    installation,
     shards: config.STOCK_SHARDS,
     hold_ttl_ms: config.HOLD_TTL_SECONDS * 1000,
     order_ttl_ms: config.ORDER_TTL_SECONDS * 1000,
@@ -81,9 +94,13 @@ export async function openService(options: {
       log.error(message)
     },
   })
+  const process_name = randomUUID()
+  const marks = { writer: createMark(`${process_name} writer`), watch: createMark(`${process_name} watch`) }
   const writer = createWriter({
     db,
     engine,
+    mark: marks.writer,
+    on_past: () => recovery.notePast(),
     on_alarm: (message) => log.error(message),
     on_commit(entries) {
       meters.committed(entries)
@@ -92,7 +109,7 @@ export async function openService(options: {
   })
   const say = (message: string) => log.info(message)
   const rebuilder = createRebuilder({ engine, writer, say, on_rebuilt: meters.rebuilt })
-  const recovery = createRecovery({ engine, db, rebuilder, say })
+  const recovery = createRecovery({ engine, db, rebuilder, marks, say })
 
   async function close(): Promise<void> {
     await recovery.close()
@@ -102,7 +119,6 @@ export async function openService(options: {
   }
 
   try {
-    await checkDb(db)
     await recovery.openAll()
   } catch (error) {
     await close().catch(() => {})

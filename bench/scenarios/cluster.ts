@@ -3,10 +3,12 @@ import { setTimeout as wait } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import type { Life } from '../../src/bin/lifecycle.ts'
 import { openDb } from '../../src/db/client.ts'
+import { findInstallation } from '../../src/db/installation.ts'
 import { migrateDb } from '../../src/db/migrate.ts'
 import { findProducts } from '../../src/db/products.ts'
 import { startRedis, stopRedis } from '../../src/embedded/redis.ts'
 import { createEngine } from '../../src/engine/engine.ts'
+import { parseEpoch } from '../../src/engine/epochs.ts'
 import { openNodes } from '../../src/engine/nodes.ts'
 import { connectRedis } from '../../src/engine/redis.ts'
 import { verifyShard } from '../../src/recovery/verify.ts'
@@ -115,11 +117,12 @@ async function openPlace(
   /** What differs between Redis and PostgreSQL, once all is written. */
   async function check(): Promise<string[]> {
     const ttls = { hold_ttl_ms: TTL_SECONDS * 1000, order_ttl_ms: TTL_SECONDS * 1000 }
-    const engine = createEngine({ nodes, shards: SHARDS, ...ttls })
+    const installation = await db.use(findInstallation)
+    const engine = createEngine({ nodes, installation, shards: SHARDS, ...ttls })
     const found: string[] = []
     for (let shard = 0; shard < SHARDS; shard += 1) {
       const redis = await nodes.locate(shard)
-      engine.fence.open(shard, Number(await redis.get(engine.keys.shard(shard, 'epoch'))))
+      engine.fence.open(shard, parseEpoch(await redis.get(engine.keys.shard(shard, 'epoch'))).epoch)
       while ((await engine.journal.length(shard)) > 0)
         await wait(POLL_MS, undefined, { signal: stage.stopping })
       const { differences, products } = await verifyShard(engine, db, shard, wait)

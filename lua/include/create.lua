@@ -45,7 +45,7 @@ end
 local function draw_up(request, now, pay_ttl_ms)
   local own, hold = request.keys, request.hold
   local order = {
-    id = request.id, version = '0', payment_status = 'pending', order_status = 'pre-payment', cancel_reason = '', items = hold.items_text,
+    id = request.id, history = '', payment_status = 'pending', order_status = 'pre-payment', cancel_reason = '', items = hold.items_text,
     amount = int(amount_of(hold.items)), currency = hold.currency, customer = hold.customer, created_at_ms = int(now),
     pay_by_ms = int(now + pay_ttl_ms), hold_created_at_ms = int(hold.created_at_ms), hold_expires_at_ms = int(hold.expires_at_ms),
     idem = request.mark, entry = '',
@@ -67,8 +67,8 @@ local function create(request, idem_ttl_ms)
   end
   local payments_json = #request.records > 0 and cjson.encode(request.records) or ''
   local entry, record = save_order(own, request.order, payments_json)
-  for _, payment in ipairs(request.payments) do
-    remember_payment(own, payment, 'parked', entry)
+  for i, payment in ipairs(request.payments) do
+    remember_payment(own, payment, 'parked', entry, request.records[i].outcome, request.records[i].reason)
   end
   if own.idem then
     redis.call('SET', own.idem, request.fingerprint .. '|' .. entry .. '|' .. record, 'PX', idem_ttl_ms)

@@ -25,7 +25,7 @@ local function amount_of(items)
   return amount
 end
 
--- An id carries 96 random bits, its hold's first expires_at in ms (11 hex digits) and its shard (hex).
+-- An id carries 96 random bits, its hold's first expires_at in ms (11 hex digits), its shard (hex) and its installation.
 local function id_end(expires_at_ms, shard)
   return string.format('%011x', expires_at_ms) .. shard
 end

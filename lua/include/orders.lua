@@ -1,9 +1,12 @@
 -- @include broken
+-- @include clock
+-- @include fence
 -- The hash of a live order: `order`, its record as text; `entry`, the journal entry of its latest transition; and
 -- payment:<idempotency key> for every payment it has seen. The record has these fields, split by |; the customer comes last, since it
--- may contain anything.
+-- may contain anything. `history` names every transition so far by its epoch and its moment in µs, the latest last: two orders with one
+-- history are the same, and one whose history begins with the other's is what became of it. No two Redises write the same.
 local ORDER_FIELDS = {
-  'id', 'version', 'payment_status', 'order_status', 'cancel_reason', 'items', 'amount', 'currency', 'created_at_ms', 'pay_by_ms',
+  'id', 'history', 'payment_status', 'order_status', 'cancel_reason', 'items', 'amount', 'currency', 'created_at_ms', 'pay_by_ms',
   'hold_created_at_ms', 'hold_expires_at_ms', 'idem', 'customer',
 }
 local ORDER_PATTERN = '^' .. string.rep('([^|]*)|', #ORDER_FIELDS - 1) .. '(.*)$'
@@ -47,10 +50,14 @@ local function deadline_of(id, items_text)
   return id .. '|' .. table.concat(products, ',')
 end
 
--- Raises the version, journals the order with the payments that moved it, writes it. One call a transition.
+-- Adds to the history, journals the order with the payments that moved it, writes it. One call a transition.
 -- Returns the journal entry's id and the order as text.
 local function save_order(keys, order, payments_json)
-  order.version = int(tonumber(order.version) + 1)
+  if not now_us then
+    clock_ms()
+  end
+  local before = order.history == '' and '' or order.history .. ','
+  order.history = before .. string.match(step_epoch, '^%d+') .. '-' .. int(now_us)
   local record = order_text(order)
   order.entry = redis.call('XADD', keys.journal, '*', 'order', record, 'payments', payments_json)
   redis.call('HSET', keys.order, 'order', record, 'entry', order.entry)

@@ -8,7 +8,7 @@ local function find_parked(keys, payment)
     return nil
   end
   local parked = cjson.decode(value)
-  return seen_record(parked, 'parked', parked.entry)
+  return seen_record(parked, 'parked', parked.entry, 'parked', '')
 end
 
 -- What is known of the same transaction under another key, or nil.
@@ -20,21 +20,21 @@ local function find_twin(keys, order, payment)
   end
   for _, parked in ipairs(parked_payments(keys.parked_payments)) do
     if parked.status == payment.status and parked.transaction == payment.transaction then
-      return seen_record(parked, 'parked', parked.entry)
+      return seen_record(parked, 'parked', parked.entry, 'parked', '')
     end
   end
 end
 
 -- Answers a transaction that another notice has announced: whatever else that one said, it has had its effect.
 local function answer_twin(keys, seen, order_text)
-  local first_outcome, entry = string.match(seen, '|([^|]*)|([^|]*)$')
+  local first_outcome, entry = select(4, string.match(seen, SEEN_PATTERN))
   return { 'duplicate', first_outcome, outstanding(keys.journal, entry), order_text }
 end
 
 -- Parks a payment. A success that pays for a live hold keeps this hold from expiring.
 local function park(keys, id, payment, hold, now, park_ttl_ms)
-  local payments_json = cjson.encode({ payment_record(id, payment, 'parked', 'parked', '') })
   payment.seq = int(redis.call('HLEN', keys.parked_payments))
+  local payments_json = cjson.encode({ payment_record(id, payment, 'parked', 'parked', '') })
   payment.entry = redis.call('XADD', keys.journal, '*', 'order', '', 'payments', payments_json)
   redis.call('HSET', keys.parked_payments, payment.key, cjson.encode(payment))
   redis.call('ZADD', keys.parked, 'NX', int(now + park_ttl_ms), id)

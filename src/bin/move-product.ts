@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import { readConfig } from '../config.ts'
 import { checkDb, openDb } from '../db/client.ts'
+import { findInstallation } from '../db/installation.ts'
 import { createEngine } from '../engine/engine.ts'
 import { openNodes } from '../engine/nodes.ts'
 import { checkNodes } from '../engine/settings.ts'
@@ -64,6 +65,7 @@ runCommand({ is_service: false }, async (life) => {
   await checkDb(db)
   const engine = createEngine({
     nodes,
+    installation: await db.use(findInstallation),
     shards: config.STOCK_SHARDS,
     hold_ttl_ms: config.HOLD_TTL_SECONDS * 1000,
     order_ttl_ms: config.ORDER_TTL_SECONDS * 1000,

@@ -2,6 +2,7 @@ import { setTimeout } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { type Config, readConfig } from '../config.ts'
 import { checkDb, openDb } from '../db/client.ts'
+import { findInstallation } from '../db/installation.ts'
 import type { Servers } from '../embedded/servers.ts'
 import { createEngine } from '../engine/engine.ts'
 import { openNodes } from '../engine/nodes.ts'
@@ -73,7 +74,8 @@ async function verifyAll(servers: Servers, config: Config): Promise<boolean> {
       hold_ttl_ms: config.HOLD_TTL_SECONDS * 1000,
       order_ttl_ms: config.ORDER_TTL_SECONDS * 1000,
     }
-    const engine = createEngine({ nodes, shards: config.STOCK_SHARDS, ...ttls })
+    const installation = await db.use(findInstallation)
+    const engine = createEngine({ nodes, installation, shards: config.STOCK_SHARDS, ...ttls })
     const reports: Array<Awaited<ReturnType<typeof verifyShard>>> = []
     await showProgress('comparing Redis with PostgreSQL', async (note) => {
       for (let shard = 0; shard < engine.shards; shard += 1) {

@@ -1,10 +1,31 @@
 import type { Adjustment } from '../engine/records.ts'
-import type { Sql } from './client.ts'
+import { inOrder, type Sql } from './client.ts'
+import { OtherHistoryError } from './orders.ts'
 
-/** Records stock adjustments and changes the totals by those that were not recorded before. */
+/** Throws where a key has a row that says something else: it was used in another history. */
+async function refuseOthers(sql: Sql, adjustments: Adjustment[]): Promise<void> {
+  const { rows } = await sql.query<{ idempotency_key: string }>({
+    name: 'other-adjustments',
+    text: `select idempotency_key from stock_adjustments known
+      join unnest($1::bigint[], $2::text[], $3::bigint[]) as new (product_id, idempotency_key, delta)
+        using (product_id, idempotency_key)
+      where known.delta <> new.delta limit 1`,
+    values: [
+      adjustments.map(({ product_id }) => product_id),
+      adjustments.map(({ idempotency_key }) => idempotency_key),
+      adjustments.map(({ delta }) => delta),
+    ],
+  })
+  if (rows[0]) throw new OtherHistoryError(`the change of stock ${rows[0].idempotency_key}`)
+}
+
+/**
+ * Records stock adjustments and changes the totals by those that were not recorded before. Throws OtherHistoryError where a key has
+ * changed another number of units.
+ */
 export async function recordAdjustments(sql: Sql, adjustments: Adjustment[]): Promise<void> {
   if (adjustments.length === 0) return
-  await sql.query({
+  const recorded = sql.query({
     name: 'record-adjustments',
     text: `with recorded as (
         insert into stock_adjustments (product_id, idempotency_key, delta, reason, created_at)
@@ -24,6 +45,7 @@ export async function recordAdjustments(sql: Sql, adjustments: Adjustment[]): Pr
       adjustments.map(({ created_at_ms }) => created_at_ms),
     ],
   })
+  await inOrder([recorded, refuseOthers(sql, adjustments)])
 }
 
 /** A product's shelf, and by how much a key has changed its total, null where it has not. Undefined: there is no such product. */

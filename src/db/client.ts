@@ -36,6 +36,15 @@ export function isOwnFault(error: unknown): boolean {
   return OWN_FAULT.test((error as { code?: string }).code ?? '')
 }
 
+/**
+ * Waits for statements that were sent together. Throws what the first of them to fail says; those behind it say only that
+ * their transaction is over, and may be heard sooner.
+ */
+export async function inOrder(statements: Array<Promise<unknown>>): Promise<void> {
+  const failed = (await Promise.allSettled(statements)).find(({ status }) => status === 'rejected')
+  if (failed?.status === 'rejected') throw failed.reason
+}
+
 /** A pool of connections whose every call ends after `patience_ms` at the latest. */
 export function openDb(
   database_url: string,

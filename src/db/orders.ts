@@ -1,10 +1,10 @@
 import { orderId } from '../engine/ids.ts'
-import type { Item, Order } from '../engine/records.ts'
+import { type Order, versionOf } from '../engine/records.ts'
 import type { Sql } from './client.ts'
 
-type OrderRow = Omit<Order, 'id' | 'items'> & { id: string; items: Item[] }
+type OrderRow = Omit<Order, 'version'>
 
-const ORDER_COLUMNS = `o.id, o.version, o.payment_status, o.order_status, o.cancel_reason, o.amount, o.currency, o.customer_id, o.idem,
+const ORDER_COLUMNS = `o.id, o.history, o.payment_status, o.order_status, o.cancel_reason, o.amount, o.currency, o.customer_id, o.idem,
   (extract(epoch from o.created_at) * 1000)::bigint as created_at_ms,
   (extract(epoch from o.pay_by) * 1000)::bigint as pay_by_ms,
   (extract(epoch from o.hold_created_at) * 1000)::bigint as hold_created_at_ms,
@@ -12,7 +12,11 @@ const ORDER_COLUMNS = `o.id, o.version, o.payment_status, o.order_status, o.canc
   (select json_agg(json_build_object('product_id', i.product_id, 'qty', i.qty, 'unit_amount', i.unit_amount)
      order by i.product_id) from order_items i where i.order_id = o.id) as items`
 
-const toOrder = (row: OrderRow): Order => ({ ...row, id: row.id.slice('ord_'.length) })
+const toOrder = (row: OrderRow): Order => ({
+  ...row,
+  id: row.id.slice('ord_'.length),
+  version: versionOf(row.history),
+})
 
 /** Values that need no quotes, as PostgreSQL reads an array of them: pg would quote each one. */
 const plain = (values: Array<string | number | null>) => `{${values.map((value) => value ?? 'NULL').join()}}`
@@ -20,29 +24,52 @@ const plain = (values: Array<string | number | null>) => `{${values.map((value) 
 /** An order with the shard that it lives in. */
 export type PlacedOrder = { shard: number; order: Order }
 
-/** Writes orders as they stand after their latest transition; older versions change nothing. One statement a table. */
-export async function upsertOrders(sql: Sql, placed: PlacedOrder[]): Promise<void> {
-  if (placed.length === 0) return
+/** PostgreSQL has another history of the same order or payment. Of the class of errors that blame the data. */
+export class OtherHistoryError extends Error {
+  readonly code = 'P0001'
+  constructor(what: string) {
+    super(`PostgreSQL has another history of ${what}`)
+  }
+}
+
+/** Throws where one of these orders is neither what PostgreSQL has, nor what became of that, nor what that came of. */
+async function refuseOtherHistories(sql: Sql, orders: Order[]): Promise<void> {
+  const { rows } = await sql.query<{ id: string }>({
+    name: 'other-histories',
+    text: `select known.id from orders known join unnest($1::text[], $2::text[]) as new (id, history) using (id)
+      where not starts_with(known.history || ',', new.history || ',') and not starts_with(new.history || ',', known.history || ',')
+      limit 1`,
+    values: [orders.map(({ id }) => orderId(id)), orders.map(({ history }) => history)],
+  })
+  if (rows[0]) throw new OtherHistoryError(rows[0].id)
+}
+
+/**
+ * Writes orders as they stand after their latest transition; one that something has come of already changes nothing. One statement a
+ * table. Returns how many it changed. Throws OtherHistoryError where an order is of another history than the one that PostgreSQL has.
+ */
+export async function upsertOrders(sql: Sql, placed: PlacedOrder[]): Promise<number> {
+  if (placed.length === 0) return 0
   const orders = placed.map(({ order }) => order)
   const written = sql.query({
     name: 'upsert-orders',
-    text: `insert into orders as known (id, shard, version, payment_status, order_status, cancel_reason, amount, currency, customer_id,
+    text: `insert into orders as known (id, shard, history, payment_status, order_status, cancel_reason, amount, currency, customer_id,
         created_at, pay_by, hold_created_at, hold_expires_at, idem)
-      select id, shard, version, payment_status, order_status, cancel_reason, amount, currency, customer_id,
+      select id, shard, history, payment_status, order_status, cancel_reason, amount, currency, customer_id,
         to_timestamp(created_at_ms / 1000), to_timestamp(pay_by_ms / 1000),
         to_timestamp(hold_created_at_ms / 1000), to_timestamp(hold_expires_at_ms / 1000), idem
-      from unnest($1::text[], $2::int[], $3::int[], $4::text[], $5::text[], $6::text[], $7::bigint[],
+      from unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[],
         $8::text[], $9::text[], $10::float8[], $11::float8[], $12::float8[], $13::float8[], $14::text[])
-        as new (id, shard, version, payment_status, order_status, cancel_reason, amount, currency, customer_id,
+        as new (id, shard, history, payment_status, order_status, cancel_reason, amount, currency, customer_id,
           created_at_ms, pay_by_ms, hold_created_at_ms, hold_expires_at_ms, idem)
       order by id
-      on conflict (id) do update set version = excluded.version, payment_status = excluded.payment_status,
+      on conflict (id) do update set history = excluded.history, payment_status = excluded.payment_status,
         order_status = excluded.order_status, cancel_reason = excluded.cancel_reason
-      where known.version < excluded.version`,
+      where starts_with(excluded.history, known.history || ',')`,
     values: [
       plain(orders.map(({ id }) => orderId(id))),
       plain(placed.map(({ shard }) => shard)),
-      plain(orders.map(({ version }) => version)),
+      orders.map(({ history }) => history),
       plain(orders.map(({ payment_status }) => payment_status)),
       plain(orders.map(({ order_status }) => order_status)),
       plain(orders.map(({ cancel_reason }) => cancel_reason)),
@@ -74,7 +101,9 @@ export async function upsertOrders(sql: Sql, placed: PlacedOrder[]): Promise<voi
       plain(items.map(({ created_at_ms }) => created_at_ms)),
     ],
   })
-  await Promise.all([written, items_written])
+  const [{ rowCount }] = await Promise.all([written, items_written])
+  if (rowCount !== orders.length) await refuseOtherHistories(sql, orders)
+  return rowCount ?? 0
 }
 
 export type OrderFilter = {

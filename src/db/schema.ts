@@ -9,6 +9,7 @@ import {
   primaryKey,
   text,
   timestamp,
+  uuid,
 } from 'drizzle-orm/pg-core'
 
 /**
@@ -70,8 +71,8 @@ export const orders = pgTable(
     id: text('id').primaryKey(),
     /** Where it was last unpaid. It moves with its products until then. */
     shard: integer('shard').notNull(),
-    /** Raised with every transition: only a higher one replaces what stands here. */
-    version: integer('version').notNull(),
+    /** Every transition so far, the latest last: only what came of this one replaces it. */
+    history: text('history').notNull(),
     payment_status: text('payment_status').notNull(),
     order_status: text('order_status').notNull(),
     cancel_reason: text('cancel_reason'),
@@ -86,7 +87,6 @@ export const orders = pgTable(
     idem: text('idem'),
   },
   (table) => [
-    check('orders_version_positive', sql`${table.version} > 0`),
     check('orders_amount_not_negative', sql`${table.amount} >= 0`),
     check(
       'orders_state',
@@ -140,6 +140,8 @@ export const payments = pgTable(
     payment_method: text('payment_method'),
     transaction_id: text('transaction_id'),
     created_at: time('created_at').notNull(),
+    /** How many payments were parked for its order before it. */
+    seq: integer('seq').notNull().default(0),
     /** When somebody said that money due back went back. */
     refunded_at: time('refunded_at'),
   },
@@ -176,6 +178,38 @@ export const shards = pgTable('shards', {
   epoch: count('epoch').notNull(),
   /** Which Redis it was: its run id and replication id. Another one may lack what this one had. */
   redis_identity: text('redis_identity').notNull(),
+  /** Since when PostgreSQL is known to lack what it had: what Redis knows of it has to be written again first. */
+  behind_since: time('behind_since'),
+})
+
+/** Which installation this is, in one row: what tells its Redis and its ids from those of all others. */
+export const installation = pgTable(
+  'installation',
+  {
+    is_only: boolean('is_only').primaryKey().default(true),
+    id: uuid('id').notNull().defaultRandom(),
+  },
+  (table) => [check('installation_is_only', sql`${table.is_only}`)],
+)
+
+/**
+ * How many commits each writer has made. Writers and Redis remember it too: where this is less than they remember, PostgreSQL has
+ * come back from the past.
+ */
+export const writers = pgTable('writers', {
+  writer: text('writer').primaryKey(),
+  commits: count('commits').notNull(),
+  seen_at: time('seen_at').notNull().defaultNow(),
+  /** The epochs of the shards that it has open, from shard 0 on, 0 where one is closed. */
+  epochs: bigint('epochs', { mode: 'number' }).array().notNull().default([]),
+})
+
+/** What can not be told any more since PostgreSQL came back from the past, for an operator to look at. */
+export const losses = pgTable('losses', {
+  loss: count('loss').primaryKey().generatedAlwaysAsIdentity(),
+  shard: integer('shard').notNull(),
+  what: text('what').notNull(),
+  found_at: time('found_at').notNull().defaultNow(),
 })
 
 /** Products that were moved to another shard: the ids of their holds and orders name the one that they left. */

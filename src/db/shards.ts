@@ -1,22 +1,25 @@
 import type { Sql } from './client.ts'
 
-/** What a shard's Redis must be to be trusted as it is: its epoch, and which server it was. */
-export type ShardRecord = { epoch: number; redis_identity: string }
+/**
+ * What a shard's Redis must be to be trusted as it is: its epoch, and which server it was. `is_behind`: PostgreSQL lacks what it had,
+ * and what that Redis knows has to be written again before anything of it is forgotten.
+ */
+export type ShardRecord = { epoch: number; redis_identity: string; is_behind: boolean }
 
 /** The record of a shard, with epoch 0 where the shard was never opened. */
 export async function findShard(sql: Sql, shard: number): Promise<ShardRecord> {
   const { rows } = await sql.query<ShardRecord>({
     name: 'find-shard',
-    text: 'select epoch, redis_identity from shards where shard = $1',
+    text: 'select epoch, redis_identity, behind_since is not null as is_behind from shards where shard = $1',
     values: [shard],
   })
-  return rows[0] ?? { epoch: 0, redis_identity: '' }
+  return rows[0] ?? { epoch: 0, redis_identity: '', is_behind: false }
 }
 
 export async function saveShard(
   sql: Sql,
   shard: number,
-  { epoch, redis_identity }: ShardRecord,
+  { epoch, redis_identity }: Pick<ShardRecord, 'epoch' | 'redis_identity'>,
 ): Promise<void> {
   await sql.query({
     name: 'save-shard',
@@ -37,6 +40,17 @@ export async function lockEpochs(sql: Sql, shards: number[]): Promise<Map<number
     values: [shards],
   })
   return new Map(rows.map(({ shard, epoch }) => [shard, epoch]))
+}
+
+/** The epochs of all shards that were ever opened. */
+export async function findEpochs(
+  sql: Sql,
+): Promise<Array<{ shard: number; epoch: number; is_behind: boolean }>> {
+  const { rows } = await sql.query({
+    name: 'find-epochs',
+    text: 'select shard, epoch, behind_since is not null as is_behind from shards',
+  })
+  return rows
 }
 
 /** The highest shard that a product lives in. */

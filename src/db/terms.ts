@@ -19,7 +19,7 @@ type ShelvedRow = ProductRow & { shelf: string | null }
 const SHELVED = `${PRODUCT_COLUMNS}, p.shelf, 0 as pending, 0 as sold`
 const toShelved = ({ shelf, ...row }: ShelvedRow): Shelved => ({ ...toProduct(row), shelf })
 
-const valuesOf = (terms: Terms) => [
+export const valuesOf = (terms: Terms) => [
   terms.name,
   terms.unit_amount,
   terms.currency,

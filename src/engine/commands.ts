@@ -43,6 +43,7 @@ export type Replies = {
     | ['stock_in_use', available: number]
     | ['adjusted', entry_id: string, adjustment: string]
   'bury-entry': ['fenced' | 'unknown_entry' | 'buried']
+  'drop-entries': ['fenced' | 'dropped']
   'load-product': ['fenced' | 'unknown' | 'outdated' | 'recount' | 'updated' | 'loaded']
   'clear-shard': ['fenced'] | ['cleared', now_ms: number]
   'drop-holds': ['fenced' | 'dropped']
@@ -231,6 +232,11 @@ export const SIGNATURES = {
     keys: ['epoch', 'journal', 'dead'],
     args: ['epoch', 'entry_id', 'reason'],
     statuses: ['fenced', 'unknown_entry', 'buried'],
+  },
+  'drop-entries': {
+    keys: ['epoch', 'journal', 'commits'],
+    args: ['epoch', 'writer', 'commits', 'entry_ids...'],
+    statuses: ['fenced', 'dropped'],
   },
   'clear-shard': {
     keys: ['epoch', 'products', 'deadlines', 'buyers', 'parked', 'extended'],

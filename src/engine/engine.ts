@@ -1,7 +1,9 @@
 import type { Observer } from '../metrics/observer.ts'
+import { epochText } from './epochs.ts'
 import { createFence, type Fence, type OnClose } from './fence.ts'
 import { createHoldList } from './hold-list.ts'
 import { createHolds } from './holds.ts'
+import { installationOfId, shortName } from './ids.ts'
 import { createJournal } from './journal.ts'
 import { createKeys } from './keys.ts'
 import type { Nodes } from './nodes.ts'
@@ -11,6 +13,7 @@ import { createPlaces } from './places.ts'
 import { createProducts } from './products.ts'
 import { createRebuilding } from './rebuilding.ts'
 import { ask } from './redis.ts'
+import { createRemembered } from './remembered.ts'
 import { createRun, noteElsewhere } from './run.ts'
 
 /** Holds taken back in one step of the sweeper: a step stays under 2 ms. */
@@ -24,6 +27,8 @@ export type EngineOptions = {
   order_ttl_ms: number
   /** What all keys begin with. */
   prefix?: string
+  /** Which installation it is, as 32 hex digits: its Redis and its ids name it. '' names none. */
+  installation?: string
   /** Hears why a shard was closed, and how much of it is in doubt. */
   on_close?: OnClose
   /** Hears of broken invariants. */
@@ -41,9 +46,17 @@ export type Engine = ReturnType<typeof createEngine>
 export function createEngine(options: EngineOptions) {
   const { nodes, shards, hold_ttl_ms, order_ttl_ms, observer } = options
   const prefix = options.prefix ?? 'hf'
+  const { installation = '' } = options
   const keys = createKeys(prefix)
   const fence: Fence = createFence(options.on_close ?? (() => {}))
-  const run = createRun({ nodes, keys, fence, on_alarm: options.on_alarm ?? (() => {}), observer })
+  const run = createRun({
+    nodes,
+    keys,
+    fence,
+    epochText: (epoch) => epochText(epoch, installation),
+    on_alarm: options.on_alarm ?? (() => {}),
+    observer,
+  })
   const places = createPlaces({ shards, fence })
   let longest_hold_ttl_ms = hold_ttl_ms
 
@@ -54,19 +67,24 @@ export function createEngine(options: EngineOptions) {
     hold_ttl_ms,
     order_ttl_ms,
     prefix,
+    installation,
     keys,
     nodes,
     fence,
     shardOfProduct,
     /** Tells of products that were moved, before their shards are opened. */
     knowMoves,
-    ...createHolds({ run, keys, fence, shards, places, hold_ttl_ms, observer }),
+    ...createHolds({ run, keys, fence, shards, places, hold_ttl_ms, installation, observer }),
     ...createHoldList({ run, shards, shardOfProduct }),
     ...createOrders({ nodes, run, keys, fence, places, shards, order_ttl_ms, observer }),
     ...createPayments({ nodes, run, keys, fence, places, longestHoldTtlMs: () => longest_hold_ttl_ms }),
     ...products,
     ...createRebuilding({ nodes, run, keys }),
+    remembered: createRemembered({ nodes, keys, fence }),
     journal: createJournal({ nodes, run, keys, fence }),
+
+    /** Whether an id names this installation. Ids of version 0.1 name none. */
+    isOwnId: (id: string): boolean => installationOfId(id) === shortName(installation),
 
     /** Tells in which shard a product lives, unless it is known to have been moved, and how long its holds last. */
     knowProduct(product_id: number, shard: number, product_hold_ttl_ms: number | null): void {
@@ -81,8 +99,8 @@ export function createEngine(options: EngineOptions) {
     async probe(): Promise<number[]> {
       const probed = Array.from({ length: shards }, (_, shard) => shard).map(async (shard) => {
         try {
-          const epoch = await nodes.of(shard).get(keys.shard(shard, 'epoch'))
-          if (fence.isOpen(shard) && Number(epoch) !== fence.epoch(shard)) {
+          const found = await nodes.of(shard).get(keys.shard(shard, 'epoch'))
+          if (fence.isOpen(shard) && found !== epochText(fence.epoch(shard), installation)) {
             fence.close(shard, 'Redis has another epoch or none', 'state')
           }
           return undefined

@@ -3,7 +3,7 @@ import { gather } from '../gather.ts'
 import type { Observer } from '../metrics/observer.ts'
 import type { PlaceReply } from './commands.ts'
 import type { Fence } from './fence.ts'
-import { randomPart, shardText } from './ids.ts'
+import { idEnd, randomPart } from './ids.ts'
 import type { Keys } from './keys.ts'
 import type { Places } from './places.ts'
 import {
@@ -130,9 +130,10 @@ export function createHolds(options: {
   shards: number
   places: Places
   hold_ttl_ms: number
+  installation: string
   observer?: Observer | undefined
 }) {
-  const { run, keys, fence, shards, places, hold_ttl_ms, observer } = options
+  const { run, keys, fence, shards, places, hold_ttl_ms, installation, observer } = options
 
   async function placeBatch(shard: number, requests: HoldRequest[]): Promise<PlaceReply[]> {
     const idem_keys: string[] = []
@@ -144,7 +145,7 @@ export function createHolds(options: {
       rest.push(`${randomPart()}|${key}|${lines}|${customer_id ?? ''}`)
     }
     const args = {
-      shard: shardText(shard),
+      shard: idEnd(shard, installation),
       default_ttl_ms: hold_ttl_ms,
       idem_ttl_ms: IDEM_TTL_MS,
       max_entries: MAX_JOURNAL_ENTRIES,

@@ -1,3 +1,5 @@
+import { UnavailableError } from '../errors.ts'
+import { parseEpoch } from './epochs.ts'
 import type { Fence } from './fence.ts'
 import type { Keys } from './keys.ts'
 import type { Nodes } from './nodes.ts'
@@ -5,10 +7,19 @@ import { type Entry, parseEntry } from './records.ts'
 import { ask } from './redis.ts'
 import type { Run } from './run.ts'
 
+/** Entries read at once. */
+const PAGE = 500
+
 /** The journal of each shard: what Redis has decided and PostgreSQL may not have yet. Its length is the exposure. */
 export function createJournal(options: { nodes: Nodes; run: Run; keys: Keys; fence: Fence }) {
   const { nodes, run, keys, fence } = options
   const key = (shard: number) => keys.shard(shard, 'journal')
+
+  async function read(shard: number, from: string, to: string, limit: number): Promise<Entry[]> {
+    const epoch = fence.lastEpoch(shard)
+    const found = await ask('journal', nodes.of(shard).xrange(key(shard), from, to, 'COUNT', limit))
+    return found.map(([entry_id, fields]) => parseEntry({ shard, entry_id, epoch }, fields))
+  }
 
   return {
     /**
@@ -23,25 +34,43 @@ export function createJournal(options: { nodes: Nodes; run: Run; keys: Keys; fen
         redis.get(keys.shard(shard, 'epoch')),
       ] as const
       const [[found], epoch_there] = await ask('journal', Promise.all(reading))
-      if (at_epoch !== undefined && Number(epoch_there) !== at_epoch) return undefined
+      if (at_epoch !== undefined && parseEpoch(epoch_there).epoch !== at_epoch) return undefined
       return found && parseEntry({ shard, entry_id: found[0], epoch }, found[1])
     },
 
-    /** The oldest entries that are at least `min_age_ms` old by the Redis clock, at most `limit` of them. */
-    async oldEntries(shard: number, min_age_ms: number, limit: number): Promise<Entry[]> {
-      const epoch = fence.lastEpoch(shard)
-      const [seconds = 0, micros = 0] = (await ask('journal', nodes.of(shard).time())).map(Number)
-      const until = seconds * 1000 + Math.floor(micros / 1000) - min_age_ms
-      const found = await ask(
-        'journal',
-        nodes.of(shard).xrange(key(shard), '-', Math.max(0, until), 'COUNT', limit),
-      )
-      return found.map(([entry_id, fields]) => parseEntry({ shard, entry_id, epoch }, fields))
+    /** The oldest entries, at most `limit` of them, up to an id where one is given. */
+    entries: (shard: number, limit: number, up_to = '+'): Promise<Entry[]> => read(shard, '-', up_to, limit),
+
+    /** All entries, the oldest first, in pages. */
+    async *pages(shard: number): AsyncGenerator<Entry[]> {
+      for (let from = '-'; ; ) {
+        const page = await read(shard, from, '+', PAGE)
+        if (page.length > 0) yield page
+        if (page.length < PAGE) return
+        from = `(${page.at(-1)?.entry_id}`
+      }
     },
 
-    /** Drops entries that PostgreSQL has committed. */
-    async dropEntries(shard: number, entry_ids: string[]): Promise<void> {
-      if (entry_ids.length > 0) await ask('journal', nodes.of(shard).xdel(key(shard), ...entry_ids))
+    /** The id of the entry that came last, whether or not it is still there; '' where none ever came. */
+    async lastId(shard: number): Promise<string> {
+      const info = (await nodes
+        .of(shard)
+        .xinfo('STREAM', key(shard))
+        .catch((error: Error) => {
+          if (error.message.includes('no such key')) return []
+          throw new UnavailableError('unavailable', `journal: ${error.message}`, { cause: error })
+        })) as unknown[]
+      return String(info[info.indexOf('last-generated-id') + 1] ?? '')
+    },
+
+    /** Drops entries that PostgreSQL has committed, unless the shard has another epoch by now, and notes how far a writer has come. */
+    async dropEntries(
+      shard: number,
+      entry_ids: string[],
+      epoch: number | undefined,
+      { writer, commits }: { writer: string; commits: number },
+    ): Promise<void> {
+      await run('drop-entries', shard, { args: { writer, commits }, rest: entry_ids, epoch })
     },
 
     /** Sets an entry aside that PostgreSQL keeps refusing. */
@@ -58,7 +87,8 @@ export function createJournal(options: { nodes: Nodes; run: Run; keys: Keys; fen
       )
       return found.map(([dead_id, fields]) => ({
         dead_id,
-        entry: parseEntry({ shard, entry_id: dead_id, epoch }, fields),
+        // It is not in the journal any more, where its id may be that of another one by now.
+        entry: parseEntry({ shard, entry_id: '', epoch }, fields),
       }))
     },
 

@@ -15,6 +15,7 @@ export type ShardKey =
   | 'journal'
   | 'parked'
   | 'dead'
+  | 'commits'
 
 /** Keys of one hold, which share its id with the order that may come from it. */
 export type IdKey = 'order' | 'released' | 'parked_payments'

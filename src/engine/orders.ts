@@ -9,6 +9,7 @@ import type { Places } from './places.ts'
 import {
   type Entry,
   formatOrder,
+  formatSeen,
   makeEntry,
   type Order,
   type Payment,
@@ -172,8 +173,8 @@ export function createOrders(options: {
     async loadOrder(shard: number, order: Order, payments: Payment[]): Promise<void> {
       const fields = ['order', formatOrder(order)]
       const seen = payments.flatMap((payment) => {
-        const { status, amount, currency, first_outcome, transaction_id } = payment
-        const record = [status, amount ?? '', currency ?? '', first_outcome, ''].join('|')
+        const { status, transaction_id } = payment
+        const record = formatSeen(payment)
         const by_key = [`payment:${payment.idempotency_key}`, record]
         return transaction_id ? [...by_key, `transaction:${status}:${transaction_id}`, record] : by_key
       })

@@ -96,9 +96,9 @@ export function createPayments(options: {
         default: {
           const order = reply[2] === '' ? null : parseOrder(reply[2])
           const payments = parsePayments(reply[3])
-          // Only a payment that was applied changed its order; the journal carries the order then.
-          const changed = reply[0] === 'applied' ? order : null
-          const entry = makeEntry({ shard, entry_id: reply[1], epoch }, { order: changed, payments })
+          // Only a payment that was applied changed its order.
+          const parts = reply[0] === 'applied' ? { order } : { basis: order }
+          const entry = makeEntry({ shard, entry_id: reply[1], epoch }, { ...parts, payments })
           return { status: reply[0], reason: payments[0]?.reason ?? null, order, entry }
         }
       }

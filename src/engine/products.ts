@@ -59,7 +59,7 @@ export function stateOf(terms: Terms, stock: Stock, now_ms: number): ProductStat
 }
 
 /** Reads the fields in the order in which lua/read-products.lua returns them. */
-function parseProduct(id: number, fields: Array<string | null>, now_ms: number): Product | undefined {
+export function parseProduct(id: number, fields: Array<string | null>, now_ms: number): Product | undefined {
   const [name, unit_amount, currency, hold_ttl_ms, starts_at_ms, ends_at_ms, paused, ...numbers] = fields
   const [max_per_hold, max_per_customer, available, held, pending, sold, total] = numbers
   if (typeof name !== 'string' || typeof currency !== 'string') return undefined

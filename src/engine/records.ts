@@ -16,7 +16,12 @@ export type Hold = {
 
 export type Order = {
   id: string
-  /** Raised by one with every transition; the higher one is the newer one, in whatever order they arrive. */
+  /**
+   * Every transition so far, the latest last, each named so that no other has its name: two orders with one history are the
+   * same, and one whose history begins with the other's is what became of it, in whatever order they arrive.
+   */
+  history: string
+  /** How many transitions that is. */
   version: number
   payment_status: 'pending' | 'paid' | 'failed'
   order_status: 'pre-payment' | 'confirmed' | 'cancelled'
@@ -59,6 +64,8 @@ export type Payment = {
   first_outcome: PaymentOutcome
   reason: RefundReason | null
   created_at_ms: number
+  /** How many payments were parked for its order before it. */
+  seq: number
 }
 
 export type Adjustment = {
@@ -78,6 +85,8 @@ export type Entry = {
   order: Order | null
   payments: Payment[]
   adjustment: Adjustment | null
+  /** The order as it was when it was decided what becomes of payments that do not change it. */
+  basis: Order | null
 }
 
 const orNull = (text: string | undefined) => (text === undefined || text === '' ? null : text)
@@ -120,12 +129,26 @@ export function parseHold(member: string, expires_at_ms: number): Hold {
 
 type Texts = Record<string, string>
 
+/** How many transitions a history names. */
+export const versionOf = (history: string): number => history.split(',').length
+
+/** Versions up to 0.1 counted transitions instead of naming them, and may have left such an order in the journal. */
+function parseHistory(text: string): Pick<Order, 'history' | 'version'> {
+  if (text.includes('-')) return { history: text, version: versionOf(text) }
+  const version = Number(text)
+  return { history: Array.from({ length: version }, (_, at) => `0-${at + 1}`).join(), version }
+}
+
+/** Whether one order is the other, or what became of it. */
+export const isOrComesOf = (order: Order, other: Order): boolean =>
+  `${order.history},`.startsWith(`${other.history},`)
+
 /** Reads the text of an order as lua/include/orders.lua describes it. */
 export function parseOrder(record: string): Order {
   const texts = record.split('|')
   return {
     id: texts[0] as string,
-    version: Number(texts[1]),
+    ...parseHistory(texts[1] as string),
     payment_status: texts[2] as Order['payment_status'],
     order_status: texts[3] as Order['order_status'],
     cancel_reason: orNull(texts[4]) as Order['cancel_reason'],
@@ -143,7 +166,7 @@ export function parseOrder(record: string): Order {
 
 export function formatOrder(order: Order): string {
   return [
-    ...[order.id, order.version, order.payment_status, order.order_status, order.cancel_reason ?? ''],
+    ...[order.id, order.history, order.payment_status, order.order_status, order.cancel_reason ?? ''],
     ...[formatItems(order.items), order.amount, order.currency, order.created_at_ms, order.pay_by_ms],
     ...[order.hold_created_at_ms, order.hold_expires_at_ms, order.idem ?? '', order.customer_id ?? ''],
   ].join('|')
@@ -163,7 +186,57 @@ export function parsePayments(json: string): Payment[] {
     first_outcome: texts.first_outcome as PaymentOutcome,
     reason: orNull(texts.reason) as RefundReason | null,
     created_at_ms: Number(texts.created_at_ms),
+    seq: Number(texts.seq ?? 0),
   }))
+}
+
+/** What an order in Redis keeps of a payment, as lua/include/seen.lua describes it; its journal entry is finished. */
+export function formatSeen(payment: Payment): string {
+  return [
+    ...[payment.status, payment.amount ?? '', payment.currency ?? '', payment.first_outcome, ''],
+    ...[payment.outcome, payment.reason ?? '', payment.created_at_ms, payment.seq],
+    JSON.stringify([payment.payment_method ?? '', payment.transaction_id ?? '']),
+  ].join('|')
+}
+
+/** Reads what an order in Redis keeps of a payment. */
+export function parseSeen(order_id: string, idempotency_key: string, seen: string): Payment {
+  const [status, amount, currency, first_outcome, , outcome, reason, created_at_ms, seq, ...rest] =
+    seen.split('|')
+  const [payment_method, transaction_id] = JSON.parse(rest.join('|')) as string[]
+  return {
+    idempotency_key,
+    order_id,
+    status: status as Payment['status'],
+    amount: numberOrNull(amount),
+    currency: orNull(currency),
+    payment_method: orNull(payment_method),
+    transaction_id: orNull(transaction_id),
+    outcome: outcome as PaymentOutcome,
+    first_outcome: first_outcome as PaymentOutcome,
+    reason: orNull(reason) as RefundReason | null,
+    created_at_ms: Number(created_at_ms),
+    seq: Number(seq),
+  }
+}
+
+/** Reads a parked payment as lua/include/parked.lua describes it. */
+export function parseParked(order_id: string, json: string): Payment {
+  const texts = JSON.parse(json) as Texts
+  return {
+    idempotency_key: texts.key as string,
+    order_id,
+    status: texts.status as Payment['status'],
+    amount: numberOrNull(texts.amount),
+    currency: orNull(texts.currency),
+    payment_method: orNull(texts.method),
+    transaction_id: orNull(texts.transaction),
+    outcome: 'parked',
+    first_outcome: 'parked',
+    reason: null,
+    created_at_ms: Number(texts.created_at_ms),
+    seq: Number(texts.seq),
+  }
 }
 
 export function parseAdjustment(json: string): Adjustment {
@@ -184,9 +257,10 @@ export function makeEntry(
     order = null,
     payments = [],
     adjustment = null,
-  }: Partial<Pick<Entry, 'order' | 'payments' | 'adjustment'>>,
+    basis = null,
+  }: Partial<Pick<Entry, 'order' | 'payments' | 'adjustment' | 'basis'>>,
 ): Entry {
-  return { shard, entry_id, epoch, order, payments, adjustment }
+  return { shard, entry_id, epoch, order, payments, adjustment, basis }
 }
 
 /** An entry of the journal as XRANGE returns it. */
@@ -195,6 +269,7 @@ export function parseEntry(from: Pick<Entry, 'shard' | 'entry_id' | 'epoch'>, fi
   for (let at = 0; at + 1 < fields.length; at += 2) texts[fields[at] as string] = fields[at + 1] as string
   return makeEntry(from, {
     order: texts.order ? parseOrder(texts.order) : null,
+    basis: texts.basis ? parseOrder(texts.basis) : null,
     payments: parsePayments(texts.payments ?? ''),
     adjustment: texts.adjustment ? parseAdjustment(texts.adjustment) : null,
   })

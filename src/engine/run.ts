@@ -11,12 +11,16 @@ type ArgName<Name extends ScriptName> = Exclude<
   'epoch' | `${string}...`
 >
 
-/** `id` names the keys of one hold or order; `keys` and `rest` follow what the signature names. */
+/**
+ * `id` names the keys of one hold or order; `keys` and `rest` follow what the signature names. With `epoch` the step belongs to that
+ * epoch, whether or not the shard is open.
+ */
 export type Call<Name extends ScriptName> = {
   args: Record<ArgName<Name>, string | number>
   id?: string
   keys?: string[]
   rest?: Array<string | number>
+  epoch?: number | undefined
 }
 
 type Open<Reply> = Reply extends ['fenced']
@@ -77,16 +81,18 @@ export function createRun(options: {
   nodes: Nodes
   keys: Keys
   fence: Fence
+  /** How Redis writes an epoch. */
+  epochText: (epoch: number) => string
   on_alarm: (message: string) => void
   observer?: Observer | undefined
 }): Run {
-  const { nodes, keys, fence, on_alarm, observer } = options
+  const { nodes, keys, fence, epochText, on_alarm, observer } = options
   const scripts = new Map(Object.keys(SIGNATURES).map((name) => [name, loadScript(name)]))
   return async (name, shard, call) => {
     const script = scripts.get(name)
     if (!script) throw new Error(`there is no script ${name}`)
     const signature: { keys: readonly string[]; args: readonly string[] } = SIGNATURES[name]
-    const epoch = fence.epoch(shard)
+    const epoch = call.epoch ?? fence.epoch(shard)
     const key_texts: string[] = []
     for (const key of signature.keys) {
       if (GIVEN_KEYS.includes(key)) continue
@@ -96,7 +102,7 @@ export function createRun(options: {
           : keys.shard(shard, key as ShardKey),
       )
     }
-    const args: Record<string, string | number> = { ...call.args, epoch }
+    const args: Record<string, string | number> = { ...call.args, epoch: epochText(epoch) }
     const arg_texts = signature.args.filter((arg) => !arg.endsWith('...')).map((arg) => args[arg] as string)
     const asked_ms = performance.now()
     let reply: unknown[]
@@ -116,7 +122,8 @@ export function createRun(options: {
       observer?.ranScript(name, (performance.now() - asked_ms) / 1000)
     }
     if (reply[0] === 'fenced') {
-      fence.close(shard, 'Redis has another epoch or none', 'state')
+      if (call.epoch === undefined || call.epoch === fence.lastEpoch(shard))
+        fence.close(shard, 'Redis has another epoch or none', 'state')
       throw new UnavailableError('recovering', `${name}: shard ${shard} is fenced`)
     }
     return reply as Open<Replies[typeof name]>

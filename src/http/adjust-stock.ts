@@ -1,8 +1,6 @@
 import { findAdjustment } from '../db/adjustments.ts'
 import type { Entry } from '../engine/records.ts'
 import { UnavailableError } from '../errors.ts'
-import { finishJournal } from '../journal/recovery.ts'
-import type { Committed } from '../journal/writer.ts'
 import type { Deps } from './deps.ts'
 
 export type Adjusted =
@@ -18,13 +16,12 @@ export type Adjusted =
 export function createAdjust({ engine, writer, db }: Pick<Deps, 'engine' | 'writer' | 'db'>) {
   const find = (id: number, key: string) => db.use((sql) => findAdjustment(sql, id, key))
 
-  /**
-   * Commits the change. Before units are taken out, all that came before goes first: PostgreSQL would refuse while it does not
-   * have the cancellation that gave them back.
-   */
-  async function commit(entry: Entry, delta: number): Promise<Committed> {
-    if (delta < 0) await finishJournal(engine, writer, entry.shard, 0)
-    return writer.commit(entry)
+  /** Commits the change. Returns whether PostgreSQL took it; it refuses units that would be worth too much. */
+  async function commit(entry: Entry, delta: number): Promise<boolean> {
+    const committed = await writer.commit(entry)
+    // Units that PostgreSQL does not let go are sold there: the shard is rebuilt, and then Redis says how many are free.
+    if (committed === 'refused' && delta < 0) throw new UnavailableError('recovering', 'the shard is rebuilt')
+    return committed !== 'refused'
   }
 
   return async (id: number, delta: number, key: string, reason: string | null): Promise<Adjusted> => {
@@ -39,12 +36,11 @@ export function createAdjust({ engine, writer, db }: Pick<Deps, 'engine' | 'writ
     if (engine.fence.epoch(shard) !== epoch) throw new UnavailableError('recovering', 'the shard was rebuilt')
     const result = await engine.adjustStock(id, delta, key, reason)
     if (result.status === 'adjusted') {
-      const committed = await commit(result.entry, delta)
-      return committed === 'refused' ? { status: 'too_much' } : { status: 'adjusted', shelf }
+      return (await commit(result.entry, delta)) ? { status: 'adjusted', shelf } : { status: 'too_much' }
     }
     if (result.status !== 'replayed') return result
     const left = result.entry_id === '' ? undefined : await engine.journal.readEntry(shard, result.entry_id)
-    if (left && (await commit(left, delta)) === 'refused') return { status: 'too_much' }
+    if (left && !(await commit(left, delta))) return { status: 'too_much' }
     // Redis remembers a key also where PostgreSQL refused its entry for good, and it was set aside.
     if ((await find(id, key))?.delta == null)
       throw new UnavailableError('unavailable', 'the change is not written')

@@ -1,5 +1,5 @@
 import type { Static } from '@sinclair/typebox'
-import { findPayments, paymentsOfOrders } from '../db/payments.ts'
+import { findPayments, isSamePayment, paymentsOfOrders } from '../db/payments.ts'
 import type { ApplyPayment, PaymentNotice } from '../engine/payments.ts'
 import type { Payment } from '../engine/records.ts'
 import { UnavailableError } from '../errors.ts'
@@ -13,16 +13,6 @@ const MAX_WAITING = 10_000
 
 export type Receive = (notice: PaymentNotice) => Promise<Static<typeof PaymentResult> | 'key_reused'>
 type Result = Static<typeof PaymentResult>
-
-/** Whether a payment that PostgreSQL knows is the one that has come again. */
-function isSame(known: Payment, notice: PaymentNotice): boolean {
-  return (
-    known.order_id === notice.order_id &&
-    known.status === notice.status &&
-    known.amount === notice.amount &&
-    known.currency === notice.currency
-  )
-}
 
 /**
  * What both doors for payments do with a notice whose sender is known: look whether PostgreSQL has it already, apply or
@@ -79,7 +69,7 @@ export function createReceive({ engine, writer, lookup, db, meters }: Omit<Deps,
 
   return async (notice) => {
     const known = await known_payments.add(notice.idempotency_key)
-    if (known) return isSame(known, notice) ? answerKnown(known, notice) : 'key_reused'
+    if (known) return isSamePayment(known, notice) ? answerKnown(known, notice) : 'key_reused'
     const twin = await findTwin(notice)
     if (twin) return answerKnown(twin, notice)
     const result = await apply(notice)

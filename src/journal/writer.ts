@@ -1,11 +1,20 @@
-import { recordAdjustments } from '../db/adjustments.ts'
-import { type Db, isOwnFault, type Sql } from '../db/client.ts'
-import { findOrders, type PlacedOrder, upsertOrders } from '../db/orders.ts'
-import { KeyTakenError, type PlacedPayment, upsertPayments } from '../db/payments.ts'
+import { randomUUID } from 'node:crypto'
+import { findAdjustment, recordAdjustments } from '../db/adjustments.ts'
+import { type Db, inOrder, isOwnFault, type Sql } from '../db/client.ts'
+import { countCommit, createMark, type Mark, PastError } from '../db/marks.ts'
+import { findOrders, OtherHistoryError, type PlacedOrder, upsertOrders } from '../db/orders.ts'
+import {
+  findPayments,
+  isSamePayment,
+  isWrittenBy,
+  KeyTakenError,
+  type PlacedPayment,
+  upsertPayments,
+} from '../db/payments.ts'
 import { lockProducts } from '../db/products.ts'
 import { lockEpochs } from '../db/shards.ts'
 import type { Engine } from '../engine/engine.ts'
-import type { Entry, Payment } from '../engine/records.ts'
+import { type Entry, isOrComesOf, makeEntry, type Payment } from '../engine/records.ts'
 import { UnavailableError } from '../errors.ts'
 import { gather } from '../gather.ts'
 
@@ -19,6 +28,10 @@ const MAX_WAIT_MS = 1_500
 
 /** Tries after which an entry that PostgreSQL refuses for its data is set aside. */
 const MAX_TRIES = 5
+/** Entries whose tries are remembered: others have finished most of those that were refused here. */
+const MAX_REFUSED = 1_000
+/** How often a refusal of the floor is looked into while the shard goes on; after that it is, while the shard stands still. */
+const MAX_LOOKS = 3
 
 /**
  * `refused`: PostgreSQL's floor would not take the order, or its checks the added units, so they were undone. `key_taken`: the
@@ -46,13 +59,19 @@ async function refuseLate(sql: Sql, entries: Entry[]): Promise<void> {
   }
 }
 
-/** Of several versions of one order in a batch only the latest is written: one statement can not change a row twice. */
+/**
+ * Orders as the entries have left them, or found them: of several transitions of one in a batch only the latest is written, since
+ * one statement can not change a row twice.
+ */
 function latestOrders(entries: Entry[]): PlacedOrder[] {
   const latest = new Map<string, PlacedOrder>()
-  for (const { shard, order } of entries) {
-    if (order && order.version > (latest.get(order.id)?.order.version ?? 0)) {
-      latest.set(order.id, { shard, order })
-    }
+  for (const { shard, order, basis } of entries) {
+    const one = order ?? basis
+    if (!one) continue
+    const known = latest.get(one.id)?.order
+    if (known && isOrComesOf(known, one)) continue
+    if (known && !isOrComesOf(one, known)) throw new OtherHistoryError(`order ${one.id}`)
+    latest.set(one.id, { shard, order: one })
   }
   return [...latest.values()]
 }
@@ -63,20 +82,11 @@ function latestPayments(entries: Entry[]): PlacedPayment[] {
   for (const { shard, payments } of entries) {
     for (const payment of payments) {
       const known = latest.get(payment.idempotency_key)?.payment
-      if (known && known.order_id !== payment.order_id) throw new KeyTakenError(payment.idempotency_key)
+      if (known && !isSamePayment(known, payment)) throw new KeyTakenError(payment.idempotency_key)
       if (!known || known.outcome === 'parked') latest.set(payment.idempotency_key, { shard, payment })
     }
   }
   return [...latest.values()]
-}
-
-/**
- * Waits for statements that were sent together. Throws what the first of them to fail says; those behind it say only that
- * their transaction is over, and may be heard sooner.
- */
-async function inOrder(statements: Array<Promise<unknown>>): Promise<void> {
-  const failed = (await Promise.allSettled(statements)).find(({ status }) => status === 'rejected')
-  if (failed?.status === 'rejected') throw failed.reason
 }
 
 async function write(sql: Sql, entries: Entry[]): Promise<void> {
@@ -110,6 +120,15 @@ function refundDue(payment: Payment): Payment {
   return { ...payment, outcome: 'refund_due', first_outcome, reason: 'no_units_left' }
 }
 
+/** Whether all that an entry can do on the floor is make room. */
+const givesBack = ({ order, adjustment }: Entry) =>
+  order?.order_status === 'cancelled' || (adjustment !== null && adjustment.delta > 0)
+
+/** Whether two entries are one: their ids may have been given out again by a Redis that had lost the first. */
+const isSameEntry = (one: Entry, other: Entry) =>
+  one.order?.history === other.order?.history &&
+  JSON.stringify([one.payments, one.adjustment]) === JSON.stringify([other.payments, other.adjustment])
+
 /**
  * The writer: brings journal entries into PostgreSQL, all that gathered in one transaction, and drops them from the
  * journal afterwards. Entries may come twice and in any order.
@@ -117,18 +136,27 @@ function refundDue(payment: Payment): Payment {
 export function createWriter(options: {
   db: Db
   engine: Engine
+  /** How far its commits have come. */
+  mark?: Mark
   on_alarm: (message: string) => void
   /** Hears of entries that PostgreSQL has now. */
   on_commit?: (entries: Entry[]) => void
+  /** Hears that PostgreSQL lacks what it had committed. */
+  on_past?: () => void
 }) {
-  const { db, engine, on_alarm, on_commit } = options
+  const { db, engine, mark = createMark(randomUUID()), on_alarm, on_commit, on_past } = options
   let dropping: Promise<unknown> = Promise.resolve()
   const tries_by_entry = new Map<string, number>()
+  const nameOf = ({ shard, entry_id }: Entry) => `${shard}:${entry_id}`
 
   /** Counts a refusal for the entry's data, and sets the entry aside when there were too many. */
-  async function noteRefusal({ shard, entry_id }: Entry, error: Error): Promise<void> {
-    const name = `${shard}:${entry_id}`
+  async function noteRefusal(entry: Entry, error: Error): Promise<void> {
+    const { shard, entry_id } = entry
+    if (entry_id === '') return
+    const name = nameOf(entry)
     const tries = (tries_by_entry.get(name) ?? 0) + 1
+    const [oldest] = tries_by_entry.keys()
+    if (oldest !== undefined && tries_by_entry.size >= MAX_REFUSED) tries_by_entry.delete(oldest)
     tries_by_entry.set(name, tries)
     on_alarm(
       `journal entry ${entry_id} of shard ${shard} can not be written (try ${tries}): ${error.message}`,
@@ -141,27 +169,67 @@ export function createWriter(options: {
 
   /** Drops what is committed. Failing that, the sweeper commits and drops it again, which changes nothing. */
   function drop(entries: Entry[]): void {
-    const ids_by_shard = new Map<number, string[]>()
-    for (const { shard, entry_id } of entries) {
-      ids_by_shard.set(shard, [...(ids_by_shard.get(shard) ?? []), entry_id])
+    const ids_by_step = new Map<string, { shard: number; epoch: number | undefined; ids: string[] }>()
+    for (const entry of entries) {
+      const { shard, epoch, entry_id } = entry
+      tries_by_entry.delete(nameOf(entry))
+      const step = ids_by_step.get(`${shard}@${epoch}`) ?? { shard, epoch, ids: [] }
+      ids_by_step.set(`${shard}@${epoch}`, step)
+      if (entry_id !== '') step.ids.push(entry_id)
     }
-    const drops = [...ids_by_shard].map(([shard, ids]) => engine.journal.dropEntries(shard, ids))
+    const drops = [...ids_by_step.values()].map(({ shard, epoch, ids }) =>
+      engine.journal.dropEntries(shard, ids, epoch, mark),
+    )
     dropping = Promise.allSettled([dropping, ...drops])
   }
 
-  const writeBatch = async (entries: Entry[]) => {
-    await db.transaction((sql) => inOrder([refuseLate(sql, entries), write(sql, entries)]))
+  /** One transaction, counted as one commit of this writer. */
+  async function transact(work: (sql: Sql) => Array<Promise<unknown>>): Promise<void> {
+    let count = mark.commits
+    const counted = async (sql: Sql) => {
+      count = await countCommit(sql, mark)
+    }
+    try {
+      await db.transaction((sql) => inOrder([counted(sql), ...work(sql)]))
+    } catch (error) {
+      if ((error as Error).cause instanceof PastError) on_past?.()
+      throw error
+    }
+    mark.commits = count
+  }
+
+  async function writeBatch(entries: Entry[]): Promise<void> {
+    await transact((sql) => [refuseLate(sql, entries), write(sql, entries)])
     on_commit?.(entries)
   }
 
-  /** A late entry that is still in the journal counts all the same; one that is gone was written already, or is lost. */
+  /** Whether PostgreSQL has this very entry, with each of its parts: others may have written it. */
+  async function isWritten({ order, payments, adjustment }: Entry): Promise<boolean> {
+    return db.use(async (sql) => {
+      const [known] = order ? await findOrders(sql, [order.id]) : []
+      if (order && !(known && isOrComesOf(known, order))) return false
+      const keys = payments.map(({ idempotency_key }) => idempotency_key)
+      const rows = new Map((await findPayments(sql, keys)).map((row) => [row.idempotency_key, row]))
+      if (!payments.every((payment) => isWrittenBy(payment, rows.get(payment.idempotency_key)))) return false
+      if (!adjustment) return true
+      const { product_id, idempotency_key, delta } = adjustment
+      return (await findAdjustment(sql, product_id, idempotency_key))?.delta === delta
+    })
+  }
+
+  /**
+   * An entry whose shard was rebuilt since. One that is still in the journal counts all the same; one that is gone was written by
+   * somebody else, or is lost.
+   */
   async function commitLate(entry: Entry, late: LateError): Promise<Committed | Error> {
-    const is_kept = (await engine.journal.readEntry(entry.shard, entry.entry_id, late.epoch)) !== undefined
-    if (is_kept) return commitOne({ ...entry, epoch: late.epoch })
-    const { order } = entry
-    const [known] = order ? await db.use((sql) => findOrders(sql, [order.id])) : []
-    const is_written = order && known && known.version >= order.version
-    return is_written ? 'committed' : new UnavailableError('recovering', late.message)
+    const { shard, entry_id } = entry
+    // Others have another epoch, and may have another Redis.
+    if (engine.fence.lastEpoch(shard) !== late.epoch) {
+      engine.fence.close(shard, `PostgreSQL has epoch ${late.epoch}`, 'state')
+    }
+    const kept = await engine.journal.readEntry(shard, entry_id, late.epoch)
+    if (kept && isSameEntry(kept, entry)) return commitOne({ ...entry, epoch: late.epoch })
+    return (await isWritten(entry)) ? 'committed' : new UnavailableError('recovering', late.message)
   }
 
   /** What PostgreSQL will never take is taken out of Redis again, by a rebuild. */
@@ -169,6 +237,59 @@ export function createWriter(options: {
     drop([entry])
     on_alarm(why)
     engine.fence.close(entry.shard, why, 'wrong')
+  }
+
+  /** Writes all that the journal has to make room with. What is refused for its data is left to those who finish the journal. */
+  async function giveBackFirst({ shard, epoch }: Entry): Promise<void> {
+    for await (const page of engine.journal.pages(shard)) {
+      const giving = page.filter(givesBack).map((entry) => ({ ...entry, epoch }))
+      if (giving.length === 0) continue
+      try {
+        await writeBatch(giving)
+        drop(giving)
+      } catch (error) {
+        if (!isOwnFault(error)) throw error
+        for (const one of giving) {
+          await writeBatch([one]).catch((refused: Error) => {
+            if (!isOwnFault(refused)) throw refused
+          })
+        }
+      }
+    }
+  }
+
+  /**
+   * What the floor would not take. Units are free in Redis before PostgreSQL has what freed them, so its first word is no verdict: it is
+   * one once everything that the journal has to make room with is written, and nothing has come to the journal meanwhile. While
+   * the shard goes on there may always be more; then the shard closes, and the rebuild looks again while nobody can change it.
+   */
+  async function commitRefused(entry: Entry): Promise<Committed | Error> {
+    const { shard, adjustment } = entry
+    const order = entry.order ?? entry.basis
+    for (let looks = 0; looks < MAX_LOOKS; looks += 1) {
+      const last_id = await engine.journal.lastId(shard)
+      await giveBackFirst(entry)
+      try {
+        await writeBatch([entry])
+        drop([entry])
+        return 'committed'
+      } catch (error) {
+        if (error instanceof LateError) return commitLate(entry, error)
+        if (!isFloor(error)) throw error
+      }
+      if ((await engine.journal.lastId(shard)) !== last_id) continue
+      if (order) {
+        const payments = entry.payments.map(refundDue)
+        await transact((sql) => [refuseLate(sql, [entry]), write(sql, [makeEntry(entry, { payments })])])
+      }
+      const what = order
+        ? `order ${order.id}`
+        : `a change of product ${adjustment?.product_id} by ${adjustment?.delta}`
+      undo(entry, `PostgreSQL refused ${what}: its product is oversold in Redis`)
+      return 'refused'
+    }
+    engine.fence.close(shard, 'PostgreSQL refuses an order', 'wrong')
+    return new UnavailableError('recovering', 'PostgreSQL has not heard yet of what made room for it')
   }
 
   async function commitOne(entry: Entry): Promise<Committed | Error> {
@@ -186,13 +307,11 @@ export function createWriter(options: {
         undo(entry, error.message)
         return 'key_taken'
       }
-      if (!isFloor(error) || !entry.order) return error as Error
-      const payments = entry.payments.map(refundDue)
-      await db.transaction((sql) => write(sql, [{ ...entry, order: null, payments }]))
-      drop([entry])
-      on_alarm(`PostgreSQL refused order ${entry.order.id}: its product is oversold in Redis`)
-      engine.fence.close(entry.shard, 'PostgreSQL refused an order', 'wrong')
-      return 'refused'
+      if (error instanceof OtherHistoryError) {
+        undo(entry, error.message)
+        return new UnavailableError('recovering', error.message)
+      }
+      return isFloor(error) ? commitRefused(entry) : (error as Error)
     }
   }
 

@@ -129,6 +129,11 @@ export async function rebuildShard(sql: Sql, shard: number, engine: Engine): Pro
   await engine.loadHolds(shard, kept, paid)
   await engine.loadBuyers(shard, await unitsOfBuyers(sql, shard, kept, products))
   const orders = await loadOrders(sql, shard, engine)
-  for (const [seq, payment] of parked.entries()) await engine.loadParked(shard, payment, seq)
+  const arrived = new Map<string, number>()
+  for (const payment of parked) {
+    const seq = arrived.get(payment.order_id) ?? 0
+    arrived.set(payment.order_id, seq + 1)
+    await engine.loadParked(shard, payment, seq)
+  }
   return { holds: kept.length, dropped: dropped.length, orders }
 }

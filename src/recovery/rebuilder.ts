@@ -1,11 +1,13 @@
 import type { Sql } from '../db/client.ts'
 import { findShard, type ShardRecord, saveShard } from '../db/shards.ts'
 import { createEngine, type Engine } from '../engine/engine.ts'
+import { epochText, parseEpoch } from '../engine/epochs.ts'
 import { FORM, formOf, readIdentity, UNFINISHED } from '../engine/redis.ts'
 import { StartError } from '../errors.ts'
 import { finishJournal } from '../journal/recovery.ts'
 import type { Writer } from '../journal/writer.ts'
 import { rebuildShard } from './rebuild.ts'
+import { writeBack } from './write-back.ts'
 
 /** Advisory locks of the shards follow this number. */
 const SHARD_LOCK = 4_863_200_000
@@ -23,12 +25,12 @@ export function createRebuilder(options: {
   on_rebuilt?: () => void
 }) {
   const { engine, writer, say, on_rebuilt } = options
-  const { nodes, keys, shards } = engine
+  const { nodes, keys, shards, installation } = engine
 
   /** An engine that believes in this epoch, while this process keeps the shard closed for everybody else. */
   function engineAt(shard: number, epoch: number): Engine {
     const { hold_ttl_ms, order_ttl_ms, prefix } = engine
-    const other = createEngine({ nodes, shards, hold_ttl_ms, order_ttl_ms, prefix })
+    const other = createEngine({ nodes, shards, hold_ttl_ms, order_ttl_ms, prefix, installation })
     other.fence.open(shard, epoch)
     return other
   }
@@ -44,6 +46,14 @@ export function createRebuilder(options: {
     if ((await readIdentity(redis)) !== redis_identity) throw new Error('another Redis took over meanwhile')
   }
 
+  /** Tells PostgreSQL what it has lost. */
+  async function bringUp(sql: Sql, shard: number): Promise<void> {
+    const { products, orders, payments, losses } = await writeBack(sql, shard, engine)
+    const counts = `${products} products, ${orders} orders and ${payments} payments`
+    say(`shard ${shard}: PostgreSQL came back from the past, and was told ${counts} again`)
+    for (const loss of losses) say(`shard ${shard}: ${loss}`)
+  }
+
   return {
     engineAt,
 
@@ -57,10 +67,10 @@ export function createRebuilder(options: {
     },
 
     /** What the server that has a shard is, and what it has. */
-    async readRedis(shard: number): Promise<{ epoch: number; redis_identity: string }> {
+    async readRedis(shard: number): Promise<{ epoch: number; installation: string; redis_identity: string }> {
       const redis = await nodes.locate(shard)
       const redis_identity = await readIdentity(redis)
-      return { redis_identity, epoch: Number(await redis.get(keys.shard(shard, 'epoch'))) }
+      return { redis_identity, ...parseEpoch(await redis.get(keys.shard(shard, 'epoch'))) }
     },
 
     /**
@@ -70,9 +80,10 @@ export function createRebuilder(options: {
     async begin(sql: Sql, shard: number, epoch: number, why: string): Promise<void> {
       say(`shard ${shard}: rebuilding as epoch ${epoch}, because ${why}`)
       await saveShard(sql, shard, { epoch, redis_identity: UNFINISHED })
-      await nodes.of(shard).set(keys.shard(shard, 'epoch'), epoch)
+      await nodes.of(shard).set(keys.shard(shard, 'epoch'), epochText(epoch, installation))
       await engine.forgetMistyped(shard)
-      await finishJournal(engine, writer, shard, 0, epoch)
+      if ((await findShard(sql, shard)).is_behind) await bringUp(sql, shard)
+      await finishJournal(engine, writer, shard, { epoch })
     },
 
     /** Rebuilds a shard whose epoch was raised. */

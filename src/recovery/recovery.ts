@@ -1,9 +1,19 @@
 import { setTimeout } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import type { Db, Sql } from '../db/client.ts'
+import {
+  createMark,
+  forgetWriters,
+  isUsed,
+  type Mark,
+  marksAhead,
+  noteBehind,
+  noteUse,
+  PastError,
+} from '../db/marks.ts'
 import { findMoves } from '../db/moves.ts'
 import { productsOfShard } from '../db/products.ts'
-import { highestShard } from '../db/shards.ts'
+import { findEpochs, findShard, highestShard, type ShardRecord } from '../db/shards.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Doubt } from '../engine/fence.ts'
 import { readIdentity } from '../engine/redis.ts'
@@ -27,6 +37,7 @@ function isBroken(error: Error): true {
   throw error
 }
 
+type Found = Awaited<ReturnType<Rebuilder['readRedis']>>
 export type Recovery = ReturnType<typeof createRecovery>
 
 /**
@@ -39,9 +50,11 @@ export function createRecovery(options: {
   engine: Engine
   db: Db
   rebuilder: Rebuilder
+  /** How far the commits of this process have come, as far as it remembers. */
+  marks: { writer: Mark; watch: Mark }
   say: (message: string) => void
 }) {
-  const { engine, db, rebuilder, say } = options
+  const { engine, db, rebuilder, marks, say } = options
   const { nodes, keys, fence, shards } = engine
   const opening = new Map<number, Promise<void>>()
   const last_opened = new Map<number, { epoch: number; redis_identity: string }>()
@@ -69,26 +82,76 @@ export function createRecovery(options: {
     return false
   }
 
+  /** Whether a shard is to PostgreSQL what it was when it was opened. One that does not answer changes nothing. */
+  async function isKnownStill(shard: number, epoch: number): Promise<boolean> {
+    try {
+      const known = await db.use((sql) => findShard(sql, shard))
+      return known.epoch === epoch && !known.is_behind
+    } catch {
+      return true
+    }
+  }
+
+  /** Throws where the Redis of a shard belongs to somebody else. Nothing of it may be touched. */
+  function refuseStranger(known: ShardRecord, found: Found): void {
+    const is_own = found.installation === engine.installation
+    // One that names nobody is of version 0.1: its own database has a record of it.
+    if (is_own || found.epoch === 0 || (found.installation === '' && known.epoch > 0)) return
+    throw new StartError(
+      'Redis belongs to another installation: give this one a Redis of its own, or the database that belongs to that Redis',
+    )
+  }
+
+  /**
+   * Throws where others have gone on with another Redis: this one is the old master, cut off from them. Behind its address there may be
+   * the new one by now.
+   */
+  async function refuseOldMaster(sql: Sql, shard: number, known: ShardRecord, found: Found): Promise<void> {
+    const is_old =
+      found.epoch > 0 && found.epoch < known.epoch && known.redis_identity !== found.redis_identity
+    if (!is_old || !(await isUsed(sql, shard, known.epoch, marks.watch.writer))) return
+    nodes.of(shard).disconnect(true)
+    throw new StartError(`another Redis has the shard, and others use it in epoch ${known.epoch}`)
+  }
+
+  /** Finds out whether PostgreSQL lacks what this process or this Redis remembers, and notes that it has to be told. */
+  async function lookBack(sql: Sql, shard: number): Promise<void> {
+    const remembered = await engine.remembered.marks(shard)
+    const ahead = await marksAhead(sql, [marks.writer, marks.watch, ...remembered])
+    if (ahead.length > 0) {
+      say(`PostgreSQL has come back from the past: it lacks commits of ${ahead.length} writers`)
+      await sql.query('begin')
+      await noteBehind(sql, ahead)
+      await sql.query('commit')
+    }
+    await engine.remembered.forgetMarks(shard)
+  }
+
   async function open(shard: number, reason: string): Promise<void> {
     const doubt = fence.doubt(shard)
     const last = last_opened.get(shard)
     const seen = await rebuilder.readRedis(shard)
     const is_as_left = last?.epoch === seen.epoch && last.redis_identity === seen.redis_identity
-    if (doubt === 'connection' && is_as_left) {
+    if (doubt === 'connection' && is_as_left && (await isKnownStill(shard, seen.epoch))) {
       openUnless(shard, seen.epoch, doubt)
       return
     }
     await db.locked([lockOf(shard)], async (sql) => {
-      const known = await rebuilder.findRecord(sql, shard)
       const found = await rebuilder.readRedis(shard)
+      const before = await rebuilder.findRecord(sql, shard)
+      refuseStranger(before, found)
+      await refuseOldMaster(sql, shard, before, found)
+      await lookBack(sql, shard)
+      const known = await rebuilder.findRecord(sql, shard)
       const is_same = found.epoch === known.epoch && found.redis_identity === known.redis_identity
       // Somebody else may have rebuilt the shard while this process waited for the lock.
       const is_newer = last !== undefined && known.epoch > last.epoch
-      const is_good = known.epoch > 0 && is_same && (doubt !== 'wrong' || is_newer)
+      const is_good = known.epoch > 0 && is_same && !known.is_behind && (doubt !== 'wrong' || is_newer)
       let { epoch } = known
       if (!is_good || (await hasLostProducts(sql, shard, epoch).catch(isBroken))) {
         epoch = Math.max(known.epoch, found.epoch) + 1
-        const why = known.epoch === 0 ? 'it is new' : is_same ? reason : 'Redis is not what it was'
+        const is_other = known.is_behind ? 'PostgreSQL is not what it was' : 'Redis is not what it was'
+        const why = known.epoch === 0 ? 'it is new' : is_same && !known.is_behind ? reason : is_other
         await rebuilder.begin(sql, shard, epoch, why)
         await rebuilder.complete(sql, shard, epoch, found.redis_identity)
       }
@@ -98,6 +161,7 @@ export function createRecovery(options: {
       }
       last_opened.set(shard, { epoch, redis_identity: found.redis_identity })
       openUnless(shard, epoch, doubt)
+      await noteUse(sql, createMark(marks.watch.writer), epochs())
     })
   }
 
@@ -151,9 +215,43 @@ export function createRecovery(options: {
     }
   }
 
+  /** What came to light of PostgreSQL: it lacks what this process knows it had. */
+  function notePast(): void {
+    for (const shard of all) fence.close(shard, 'PostgreSQL has come back from the past', 'wrong')
+  }
+
+  /**
+   * Says that this process lives, and looks whether PostgreSQL is what it was: it has every commit of this process, and has come no
+   * further with any shard than this process.
+   */
+  async function lookAtPostgres(): Promise<void> {
+    try {
+      const known = await db.transaction(async (sql) => {
+        const count = await noteUse(sql, marks.watch, epochs())
+        return { count, shards: await findEpochs(sql) }
+      })
+      marks.watch.commits = known.count
+      for (const { shard, epoch, is_behind } of known.shards) {
+        if (!fence.isOpen(shard)) continue
+        if (is_behind) fence.close(shard, 'PostgreSQL has come back from the past', 'wrong')
+        else if (epoch > fence.epoch(shard)) fence.close(shard, `PostgreSQL has epoch ${epoch}`, 'state')
+      }
+      await engine.remembered.noteMark(all, marks.watch)
+    } catch (error) {
+      if ((error as Error).cause instanceof PastError) notePast()
+    }
+  }
+
+  const epochs = () => all.map((shard) => (fence.isOpen(shard) ? fence.epoch(shard) : 0))
+
   async function watch(): Promise<void> {
+    let looking: Promise<void> | undefined
     while (!stopped.signal.aborted) {
       await setTimeout(WATCH_EVERY_MS, undefined, { signal: stopped.signal }).catch(() => {})
+      // A PostgreSQL that is slow must not keep anybody from looking at Redis.
+      looking ??= lookAtPostgres().finally(() => {
+        looking = undefined
+      })
       const by_server = new Map<Redis, number[]>()
       for (const shard of all.filter((one) => fence.isOpen(one))) {
         const redis = nodes.of(shard)
@@ -163,9 +261,12 @@ export function createRecovery(options: {
       // A slot may have moved while nobody used its shard, and a server that lost it goes on as it was.
       if (nodes.is_cluster) await engine.probe()
     }
+    await looking
   }
 
   return {
+    notePast,
+
     /**
      * Opens a shard, however long it takes; calls that come meanwhile join in.
      */
@@ -179,6 +280,7 @@ export function createRecovery(options: {
 
     /** Opens all shards at the start and watches Redis from then on. Throws what stands in the way. */
     async openAll(): Promise<void> {
+      await db.use(forgetWriters)
       const highest = await db.use(highestShard)
       if (highest >= shards) {
         throw new StartError(

@@ -3,6 +3,7 @@ import { orderIdsUnpaid } from '../db/orders.ts'
 import { committedOfShard, productsOfShard } from '../db/products.ts'
 import { findShard } from '../db/shards.ts'
 import { createEngine, type Engine } from '../engine/engine.ts'
+import { parseEpoch } from '../engine/epochs.ts'
 import { idOfDeadline } from '../engine/orders.ts'
 import type { Product, Stock } from '../engine/products.ts'
 import type { Hold } from '../engine/records.ts'
@@ -30,14 +31,14 @@ async function look(engine: Engine, db: Db, shard: number): Promise<ShardReport>
   const redis = await nodes.locate(shard)
   const differences: string[] = []
   const known = await db.use((sql) => findShard(sql, shard))
-  const epoch = Number(await redis.get(keys.shard(shard, 'epoch')))
+  const { epoch } = parseEpoch(await redis.get(keys.shard(shard, 'epoch')))
   if (epoch !== known.epoch) {
     differences.push(`Redis has epoch ${epoch || 'none'}, PostgreSQL expects ${known.epoch}`)
     return { shard, products: [], differences }
   }
   // An engine of its own: this look must not depend on whether the shard is open anywhere.
-  const { shards, hold_ttl_ms, order_ttl_ms, prefix } = engine
-  const looking = createEngine({ nodes, shards, hold_ttl_ms, order_ttl_ms, prefix })
+  const { shards, hold_ttl_ms, order_ttl_ms, prefix, installation } = engine
+  const looking = createEngine({ nodes, shards, hold_ttl_ms, order_ttl_ms, prefix, installation })
   looking.fence.open(shard, epoch)
   const recorded = await db.use((sql) => productsOfShard(sql, shard))
   const committed = await db.use((sql) => committedOfShard(sql, shard))

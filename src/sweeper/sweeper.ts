@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises'
 import type { Engine } from '../engine/engine.ts'
 import type { Entry } from '../engine/records.ts'
-import { finishJournal } from '../journal/recovery.ts'
+import { createFinisher } from '../journal/recovery.ts'
 import type { Writer } from '../journal/writer.ts'
 import type { Observer } from '../metrics/observer.ts'
 import type { Publisher } from '../recovery/terms.ts'
@@ -28,11 +28,14 @@ export function startSweeper(options: {
   publisher: Publisher
   say: (message: string) => void
   meters?: Observer
+  /** How long an entry of the journal is left to the process that made it. */
+  min_age_ms?: number
   /** Hears of what was ended, in sum. */
   log?: { info: Tell }
 }): Sweeper {
-  const { engine, writer, publisher, say, meters, log } = options
+  const { engine, writer, publisher, say, meters, min_age_ms, log } = options
   const account = createAccount(log?.info.bind(log), meters)
+  const finishOld = createFinisher(engine, writer, min_age_ms)
   const stopped = new AbortController()
 
   async function sweepHolds(shard: number): Promise<void> {
@@ -53,7 +56,7 @@ export function startSweeper(options: {
     account.note('order', expired.length, Math.max(0, ...expired.map(lateMs)))
     const entries = [...expired, ...(await engine.settleParked(shard))]
     await Promise.all(entries.map((entry) => writer.commit(entry)))
-    if (round % JOURNAL_EVERY === 0) await finishJournal(engine, writer, shard)
+    if (round % JOURNAL_EVERY === 0) await finishOld(shard)
   }
 
   const last_failures = new Map<string, string>()

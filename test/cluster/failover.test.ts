@@ -121,7 +121,7 @@ t.test('what a promoted replica was never told is not sold again', async (t) => 
 
 t.test('control: a client that trusts the promoted replica sells a unit twice', async (t) => {
   const { app, cluster, master, replica, product } = await loseWrites(t)
-  const { prefix, hold_ttl_ms, order_ttl_ms } = app.engine
+  const { prefix, installation, hold_ttl_ms, order_ttl_ms } = app.engine
   const epoch = app.engine.fence.epoch(0)
   await app.close()
   await master.kill()
@@ -130,7 +130,7 @@ t.test('control: a client that trusts the promoted replica sells a unit twice', 
   const redis = connect(cluster.address)
   t.teardown(() => redis.disconnect())
   const nodes = oneNode(redis)
-  const trusting = createEngine({ nodes, shards: SHARDS, prefix, hold_ttl_ms, order_ttl_ms })
+  const trusting = createEngine({ nodes, installation, shards: SHARDS, prefix, hold_ttl_ms, order_ttl_ms })
   trusting.knowProduct(product, 0, null)
   trusting.fence.open(0, epoch)
   const place = () =>

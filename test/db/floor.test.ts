@@ -128,7 +128,7 @@ t.test('a total can not be lowered below what is sold', async (t) => {
 })
 
 /** On a busy machine some wait too long for a connection: nothing was done, so they come again. */
-async function patiently(work: () => Promise<void>): Promise<void> {
+async function patiently(work: () => Promise<unknown>): Promise<void> {
   const again = (error: { code?: string }) =>
     error.code === 'unavailable' ? undefined : Promise.reject(error)
   await until('a connection', () => work().then(() => true, again))

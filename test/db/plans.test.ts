@@ -63,6 +63,7 @@ const paymentOf = (order: Order): Payment => ({
   first_outcome: 'applied',
   reason: null,
   created_at_ms: order.created_at_ms,
+  seq: 0,
 })
 
 const placed = (payment: Payment) => ({ shard: 0, payment })

@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap'
 import { createEngine } from '../../src/engine/engine.ts'
+import { parseEpoch } from '../../src/engine/epochs.ts'
 import { oneNode } from '../../src/engine/nodes.ts'
 import type { App } from '../fixtures/app.ts'
 import { conservation } from '../fixtures/conservation.ts'
@@ -67,12 +68,13 @@ t.test('control: trusted as it is, a Redis that went back sells the same units a
   const { app, server, product, holds } = await openRolledBack(t)
   await app.service.recovery.close()
   await server.start()
-  const epoch = Number(await server.redis.get(app.engine.keys.shard(0, 'epoch')))
-  const { prefix, hold_ttl_ms, order_ttl_ms } = app.engine
+  const { epoch } = parseEpoch(await server.redis.get(app.engine.keys.shard(0, 'epoch')))
+  const { prefix, installation, hold_ttl_ms, order_ttl_ms } = app.engine
   const trusting = createEngine({
     nodes: oneNode(server.redis),
     shards: 1,
     prefix,
+    installation,
     hold_ttl_ms,
     order_ttl_ms,
   })

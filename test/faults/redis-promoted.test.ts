@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap'
+import { parseEpoch } from '../../src/engine/epochs.ts'
 import { until } from '../fixtures/until.ts'
 import { buildFaulty } from './fixtures/faulty-app.ts'
 import { type OwnRedis, openOwnRedis } from './fixtures/own-redis.ts'
@@ -39,7 +40,10 @@ async function failOver(t: Test, options: { is_old_alive: boolean }) {
   t.pass(`open ${took_ms} ms after the promotion`)
   // What the service says of itself is checked on the Redis that it is led to.
   const sides = { ...app, redis: replica.redis }
-  t.ok(Number(await replica.redis.get(app.engine.keys.shard(0, 'epoch'))) > epoch, 'and there alone')
+  t.ok(
+    parseEpoch(await replica.redis.get(app.engine.keys.shard(0, 'epoch'))).epoch > epoch,
+    'and there alone',
+  )
   return { app: sides, sale, server, replica }
 }
 

@@ -3,7 +3,8 @@ import { build, newKey } from '../fixtures/app.ts'
 import { times } from '../fixtures/until.ts'
 
 const app = await build(t)
-const columns = 'payment_status, order_status, cancel_reason, version'
+const columns =
+  "payment_status, order_status, cancel_reason, cardinality(string_to_array(history, ',')) as version"
 type Row = { payment_status: string; order_status: string; cancel_reason: string | null; version: number }
 /** The order as another connection sees it at this moment. */
 const row = async (id: string) => (await app.sql<Row>(`select ${columns} from orders where id = $1`, [id]))[0]

@@ -69,7 +69,7 @@ t.test(
     const first = await f.engine.cancelOrder(id)
     t.same(await unchanged(t, f, () => f.engine.cancelOrder(id)), first)
     if (first.status !== 'cancelled') throw new Error(first.status)
-    await f.engine.journal.dropEntries(0, [first.entry.entry_id])
+    await f.engine.journal.dropEntries(0, [first.entry.entry_id], 1, { writer: 'w', commits: 1 })
     t.same(await unchanged(t, f, () => f.engine.cancelOrder(id)), { status: 'not_pending' })
   },
 )

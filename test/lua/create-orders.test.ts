@@ -143,7 +143,7 @@ t.test(
     await f.engine.applyPayment(notice(id, 'p1', 'success'), false)
     const again = await unchanged(t, f, () => f.engine.createOrder(id, idem('k')))
     t.same(again, { status: 'replayed', shard: 0, order, entry_id: entry.entry_id })
-    await f.engine.journal.dropEntries(0, [entry.entry_id])
+    await f.engine.journal.dropEntries(0, [entry.entry_id], 1, { writer: 'w', commits: 1 })
     t.same(await f.engine.createOrder(id, idem('k')), { status: 'replayed', shard: 0, order, entry_id: '' })
   },
 )

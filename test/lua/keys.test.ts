@@ -138,6 +138,7 @@ async function tell(f: Fixture, product: number): Promise<void> {
     first_outcome: 'applied',
     reason: null,
     created_at_ms: known.created_at_ms,
+    seq: 0,
   }
   await f.engine.loadOrder(shard, known, [payment])
   await f.engine.loadParked(shard, { ...payment, order_id: hold.id, idempotency_key: 'loaded' }, 1)
@@ -157,6 +158,7 @@ async function rebuild(f: Fixture, shard: number): Promise<void> {
   const [entry_id = ''] =
     (await f.redis.xrange(f.keys.shard(shard, 'journal'), '-', '+', 'COUNT', 1))[0] ?? []
   await f.engine.journal.buryEntry(shard, entry_id, 'testing')
+  await f.engine.journal.dropEntries(shard, [entry_id], undefined, { writer: 'w', commits: 1 })
   await f.engine.clearShard(shard)
   const holds = await f.engine.allHolds(shard)
   await f.engine.loadHolds(shard, holds, new Set([holds[0]?.id ?? '']))

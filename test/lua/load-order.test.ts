@@ -21,6 +21,7 @@ async function forget(f: Fixture, order: Partial<Order> = {}): Promise<Order> {
   await f.load(1, 10, {}, { pending: is_paid || is_cancelled ? 0 : 2, sold: is_paid ? 2 : 0 })
   return {
     id: `AAAAAAAAAAAAAAAA${(now - 1000).toString(16).padStart(11, '0')}0`,
+    history: '1-1,1-2,1-3',
     version: 3,
     payment_status: 'pending',
     order_status: 'pre-payment',
@@ -43,6 +44,7 @@ const seen = (order: Order, payment: Partial<Payment>): Payment => ({
   first_outcome: 'applied',
   reason: null,
   created_at_ms: order.created_at_ms,
+  seq: 0,
   ...payment,
 })
 
@@ -56,7 +58,7 @@ t.test('an order that Redis knows is left as it is', async (t) => {
   const f = await openFixture(t)
   await f.load(1, 10)
   const order = await f.order(2)
-  const old = { ...order, version: 9, payment_status: 'paid' } as const
+  const old = { ...order, history: '1-1,1-2,1-3,1-4', payment_status: 'paid' } as const
   await unchanged(t, f, () => f.engine.loadOrder(0, old, [seen(order, {})]))
 })
 

@@ -13,6 +13,7 @@ const parked = (
   first_outcome: 'parked',
   reason: null,
   created_at_ms,
+  seq: 0,
   ...own,
 })
 

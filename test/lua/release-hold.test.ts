@@ -114,7 +114,7 @@ t.test(
       { status: 'already_released', shard: 0, entry_id },
       'a repetition waits for it',
     )
-    await f.engine.journal.dropEntries(0, [entry_id])
+    await f.engine.journal.dropEntries(0, [entry_id], 1, { writer: 'w', commits: 1 })
     t.same(await f.engine.releaseHold(id), { status: 'already_released', shard: 0, entry_id: '' })
     t.equal(await f.redis.zcard(f.keys.shard(0, 'parked')), 0)
     await f.equation('at the end')

@@ -14,7 +14,7 @@ t.test('what a dead process left in the journal can be finished in the same seco
   const { hold_id, order_id } = await newHold()
   t.match(await service.post('/api/orders', { hold_id }, dying), { status: 503 })
   t.same(await sql('select id from orders where id = $1', [order_id]), [], 'PostgreSQL does not have it')
-  t.equal(await finishJournal(engine, service.writer, 0, 0), 1)
+  t.equal(await finishJournal(engine, service.writer, 0), 1)
   t.same(await sql('select id from orders where id = $1', [order_id]), [{ id: order_id }])
 })
 

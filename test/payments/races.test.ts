@@ -113,7 +113,7 @@ async function race(on: ClockedService, round: number): Promise<{ winners: strin
   const played = await Promise.all(playing)
   const expired = (await expiring).flat()
   await on.cancel(others.order_id)
-  const rows = await on.sql<{ id: string; version: number } & Parameters<typeof stateOf>[0]>(
+  const rows = await on.sql<{ id: string; history: string } & Parameters<typeof stateOf>[0]>(
     'select * from orders where id = any($1)',
     [orders.map(({ order_id }) => order_id)],
   )
@@ -127,7 +127,7 @@ async function race(on: ClockedService, round: number): Promise<{ winners: strin
       ...(is_confirmed ? ['confirmed'] : []),
     ]
     const row = rows.find(({ id }) => id === order_id)
-    const found = row && `${outcome} ${stateOf(row)} ${row.version}`
+    const found = row && `${outcome} ${stateOf(row)} ${row.history.split(',').length}`
     // An order that timed out is paid all the same, since its unit is still free.
     const wanted = {
       cancelled: 'refund_due requested 2',

@@ -110,7 +110,13 @@ t.test(
       const order = orderOf([[id, 3]])
       const payment: Payment = {
         ...{ idempotency_key: newKey(), order_id: order.id, status: 'success', amount: null, currency: null },
-        ...{ payment_method: null, transaction_id: null, reason: null, created_at_ms: order.created_at_ms },
+        ...{
+          payment_method: null,
+          transaction_id: null,
+          reason: null,
+          created_at_ms: order.created_at_ms,
+          seq: 0,
+        },
         ...{ outcome: 'applied', first_outcome: 'parked' },
       }
       const from = { shard: 0, entry_id: `${tries}-1`, epoch: undefined }

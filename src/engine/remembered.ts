@@ -1,0 +1,134 @@
+import type { Fence } from './fence.ts'
+import type { Keys } from './keys.ts'
+import type { Nodes } from './nodes.ts'
+import { parseProduct, type Terms } from './products.ts'
+import { type Order, type Payment, parseOrder, parseParked, parseSeen } from './records.ts'
+import { ask } from './redis.ts'
+
+const SCAN_COUNT = 1_000
+const PRODUCT_FIELDS = [
+  ...['name', 'unit_amount', 'currency', 'hold_ttl_ms', 'starts_at_ms', 'ends_at_ms', 'paused'],
+  ...['max_per_hold', 'max_per_customer', 'available', 'held', 'pending', 'sold', 'total'],
+]
+
+/** A change of stock that was asked for under a key. */
+export type KeyedChange = { product_id: number; idempotency_key: string; delta: number }
+export type RememberedProduct = { id: number; terms: Terms; total: number; version: number }
+export type RememberedOrder = { order: Order; payments: Payment[] }
+
+/**
+ * What the Redis of a shard remembers beyond what it needs: what it would take to tell a PostgreSQL that has lost it. Read while nobody
+ * changes the shard.
+ */
+export function createRemembered({ nodes, keys, fence }: { nodes: Nodes; keys: Keys; fence: Fence }) {
+  async function* scan(shard: number, beginning: string): AsyncGenerator<string[]> {
+    let cursor = '0'
+    do {
+      const asked = nodes.of(shard).scan(cursor, 'MATCH', `${beginning}*`, 'COUNT', SCAN_COUNT)
+      const [next, found] = await ask('keys', asked)
+      if (found.length > 0) yield found
+      cursor = next
+    } while (cursor !== '0')
+  }
+  const hashes = (shard: number, names: string[]) =>
+    ask('hashes', Promise.all(names.map((name) => nodes.of(shard).hgetall(name))))
+
+  return {
+    /** How far the commits of writers had come when they last told this Redis. */
+    async marks(shard: number): Promise<Array<{ writer: string; commits: number }>> {
+      const found = await ask('marks', nodes.of(shard).hgetall(keys.shard(shard, 'commits')))
+      return Object.entries(found).map(([writer, commits]) => ({ writer, commits: Number(commits) }))
+    },
+
+    /** Forgets the marks of a shard, which PostgreSQL has come up to. */
+    async forgetMarks(shard: number): Promise<void> {
+      await ask('marks', nodes.of(shard).unlink(keys.shard(shard, 'commits')))
+    },
+
+    /** Orders that are live or were so until three days ago, with the payments that they have seen. */
+    async *orders(shard: number): AsyncGenerator<RememberedOrder[]> {
+      for await (const names of scan(shard, keys.id(shard, 'order', ''))) {
+        yield (await hashes(shard, names)).flatMap((fields) => {
+          if (fields.order === undefined) return []
+          const order = parseOrder(fields.order)
+          const payments = Object.entries(fields).flatMap(([field, seen]) =>
+            field.startsWith('payment:') ? parseSeen(order.id, field.slice('payment:'.length), seen) : [],
+          )
+          return [{ order, payments }]
+        })
+      }
+    },
+
+    /** Payments that wait for their order. */
+    async *parked(shard: number): AsyncGenerator<Payment[]> {
+      const beginning = keys.id(shard, 'parked_payments', '')
+      for await (const names of scan(shard, beginning)) {
+        const found = await hashes(shard, names)
+        yield found.flatMap((fields, at) => {
+          const id = (names[at] as string).slice(beginning.length)
+          return Object.values(fields).map((json) => parseParked(id, json))
+        })
+      }
+    },
+
+    /** The keys under which payments came in the last day, with their orders. */
+    async *paymentKeys(shard: number): AsyncGenerator<Array<{ idempotency_key: string; order_id: string }>> {
+      const beginning = keys.payment(shard, '')
+      for await (const names of scan(shard, beginning)) {
+        const ids = await ask('payments', nodes.of(shard).mget(...names))
+        yield names.flatMap((name, at) => {
+          const order_id = ids[at]
+          return order_id ? [{ idempotency_key: name.slice(beginning.length), order_id }] : []
+        })
+      }
+    },
+
+    /** Changes of stock of the last day. */
+    async *changes(shard: number): AsyncGenerator<KeyedChange[]> {
+      const beginning = keys.idem(shard, 'stock', '')
+      for await (const names of scan(shard, beginning)) {
+        const values = await ask('results', nodes.of(shard).mget(...names))
+        yield names.flatMap((name, at) => {
+          const [product = '', ...rest] = name.slice(beginning.length).split(':')
+          const delta = values[at]?.split('|')[0]
+          if (delta === undefined) return []
+          return [{ product_id: Number(product), idempotency_key: rest.join(':'), delta: Number(delta) }]
+        })
+      }
+    },
+
+    /** The terms and totals of all products. */
+    async products(shard: number): Promise<RememberedProduct[]> {
+      const by_id = new Map<number, Record<string, string>>()
+      let cursor = '0'
+      do {
+        const asked = nodes.of(shard).hscan(keys.shard(shard, 'products'), cursor, 'COUNT', SCAN_COUNT)
+        const [next, flat] = await ask('products', asked)
+        for (let at = 0; at + 1 < flat.length; at += 2) {
+          const [id, field = ''] = (flat[at] as string).split(':')
+          const fields = by_id.get(Number(id)) ?? {}
+          by_id.set(Number(id), { ...fields, [field]: flat[at + 1] as string })
+        }
+        cursor = next
+      } while (cursor !== '0')
+      return [...by_id].flatMap(([id, fields]) => {
+        const values = PRODUCT_FIELDS.map((field) => fields[field] ?? null)
+        const product = parseProduct(id, values, 0)
+        if (!product || fields.total === undefined) return []
+        return [
+          { id, terms: product.terms, total: Number(fields.total), version: Number(fields.terms_version) },
+        ]
+      })
+    },
+
+    /** Tells the Redis of every open shard how far the commits of a writer have come. */
+    async noteMark(
+      shards: number[],
+      { writer, commits }: { writer: string; commits: number },
+    ): Promise<void> {
+      const open = shards.filter((shard) => fence.isOpen(shard))
+      const noted = open.map((shard) => nodes.of(shard).hset(keys.shard(shard, 'commits'), writer, commits))
+      await ask('marks', Promise.all(noted))
+    },
+  }
+}

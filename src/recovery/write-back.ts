@@ -1,0 +1,170 @@
+import { recordAdjustments } from '../db/adjustments.ts'
+import { isOwnFault, type Sql } from '../db/client.ts'
+import { upsertOrders } from '../db/orders.ts'
+import { findPayments, upsertPayments } from '../db/payments.ts'
+import { lockProducts } from '../db/products.ts'
+import {
+  noteLosses,
+  recordedProducts,
+  restoreProduct,
+  restoreTerms,
+  settleShard,
+  skipIds,
+  unrecorded,
+} from '../db/write-back.ts'
+import type { Engine } from '../engine/engine.ts'
+import { orderId } from '../engine/ids.ts'
+import { type Adjustment, formatOrder, type Order, type Payment } from '../engine/records.ts'
+import type { KeyedChange, RememberedOrder } from '../engine/remembered.ts'
+
+/** What a change of stock says for itself that nobody asked for under a key that is still known. */
+const REASON = 'written again from Redis, after PostgreSQL had lost it'
+
+/** How much was written again, and what could not be. */
+export type WrittenBack = { orders: number; payments: number; products: number; losses: string[] }
+
+async function inTransaction(sql: Sql, work: () => Promise<unknown>): Promise<void> {
+  await sql.query('begin')
+  try {
+    await work()
+    await sql.query('commit')
+  } catch (error) {
+    await sql.query('rollback')
+    throw error
+  }
+}
+
+/**
+ * Writes again what the Redis of a shard knows and PostgreSQL has lost: products, terms, changes of stock, orders, payments. Redis must
+ * be closed to everybody. Nothing that PostgreSQL has is overwritten by what does not come of it; what contradicts it, and
+ * what can not be told, is noted for an operator. May be done again after it broke off.
+ */
+export async function writeBack(sql: Sql, shard: number, engine: Engine): Promise<WrittenBack> {
+  const { remembered } = engine
+  const done: WrittenBack = { orders: 0, payments: 0, products: 0, losses: [] }
+  const later: Adjustment[] = []
+
+  /** Products first, with all their units: PostgreSQL's floor would else refuse their orders. */
+  async function writeProducts(): Promise<void> {
+    const products = await remembered.products(shard)
+    const changes: KeyedChange[] = []
+    for await (const page of remembered.changes(shard)) changes.push(...(await unrecorded(sql, page)))
+    const recorded = await recordedProducts(
+      sql,
+      products.map(({ id }) => id),
+    )
+    for (const product of products) {
+      const { id, total, version } = product
+      const own = changes.filter(({ product_id }) => product_id === id)
+      const changed = own.reduce((sum, { delta }) => sum + delta, 0)
+      const known = recorded.get(id)
+      await inTransaction(sql, async () => {
+        if (!known) {
+          await restoreProduct(sql, shard, product, total - changed)
+          done.products += 1
+          done.losses.push(`product ${id} was written again; whether it stood on a shelf is not known`)
+        } else if (known.shard !== shard) {
+          done.losses.push(`product ${id} had moved to shard ${shard}, and is in shard ${known.shard} again`)
+        } else if (known.version < version) {
+          await restoreTerms(sql, product)
+          done.products += 1
+        }
+        // What has no key any more is one change: orders may have been made of its units.
+        const rest = known ? total - known.total - changed : 0
+        const unnamed =
+          rest === 0 ? [] : [{ product_id: id, idempotency_key: `recovered ${Date.now()}`, delta: rest }]
+        const adjustments = [...own, ...unnamed].map((change) => ({
+          ...change,
+          reason: REASON,
+          created_at_ms: Date.now(),
+        }))
+        await recordAdjustments(
+          sql,
+          adjustments.filter(({ delta }) => delta > 0),
+        )
+        // Units that were taken out go last, when all orders that were cancelled are written.
+        later.push(...adjustments.filter(({ delta }) => delta < 0))
+      })
+    }
+    await skipIds(sql, Math.max(1, ...products.map(({ id }) => id)))
+  }
+  const writeOrders = (found: RememberedOrder[]) =>
+    inTransaction(sql, async () => {
+      const products = found.flatMap(({ order }) => order.items.map(({ product_id }) => product_id))
+      await lockProducts(sql, [...new Set(products)])
+      done.orders += await upsertOrders(
+        sql,
+        found.map(({ order }) => ({ shard, order })),
+      )
+      done.payments += await upsertPayments(
+        sql,
+        found.flatMap(({ payments }) => payments.map((payment) => ({ shard, payment }))),
+      )
+    })
+
+  const writeParked = (payments: Payment[]) =>
+    inTransaction(sql, async () => {
+      done.payments += await upsertPayments(
+        sql,
+        payments.map((payment) => ({ shard, payment })),
+      )
+    })
+
+  /** All of a page, or each for itself where one of them contradicts what PostgreSQL has. */
+  async function writeEach<Thing>(
+    page: Thing[],
+    write: (things: Thing[]) => Promise<void>,
+    tell: (thing: Thing) => string,
+  ): Promise<void> {
+    try {
+      await write(page)
+    } catch (error) {
+      if (!isOwnFault(error)) throw error
+      for (const one of page) {
+        await write([one]).catch((refused: Error) => {
+          if (!isOwnFault(refused)) throw refused
+          done.losses.push(`${tell(one)}: ${refused.message}`)
+        })
+      }
+    }
+  }
+  const tellOrder = ({ order, payments }: RememberedOrder) =>
+    `Redis had order ${orderId(order.id)} as ${formatOrder(order)}, with ${JSON.stringify(payments)}`
+  const tellPayment = (payment: Payment) => `Redis had the parked payment ${JSON.stringify(payment)}`
+
+  await writeProducts()
+  // Those that free units go before those that need them.
+  const isCancelled = (order: Order) => order.order_status === 'cancelled'
+  for (const is_first of [true, false]) {
+    for await (const page of remembered.orders(shard)) {
+      const wanted = page.filter(({ order }) => isCancelled(order) === is_first)
+      if (wanted.length > 0) await writeEach(wanted, writeOrders, tellOrder)
+    }
+  }
+  for (const change of later) {
+    await writeEach(
+      [change],
+      (changes) => inTransaction(sql, () => recordAdjustments(sql, changes)),
+      (one) => `Redis had ${-one.delta} units less of product ${one.product_id}`,
+    )
+  }
+  for await (const page of remembered.parked(shard)) await writeEach(page, writeParked, tellPayment)
+  for await (const page of remembered.paymentKeys(shard)) {
+    const known = await findPayments(
+      sql,
+      page.map(({ idempotency_key }) => idempotency_key),
+    )
+    const keys = new Set(known.map(({ idempotency_key }) => idempotency_key))
+    for (const { idempotency_key, order_id } of page) {
+      if (keys.has(idempotency_key)) continue
+      done.losses.push(
+        `payment ${idempotency_key} of ${orderId(order_id)} came; what became of it is not known`,
+      )
+    }
+  }
+  await inTransaction(sql, async () => {
+    await noteLosses(sql, shard, done.losses)
+    await settleShard(sql, shard)
+  })
+  return done
+}
