@@ -45,6 +45,18 @@ export async function inOrder(statements: Array<Promise<unknown>>): Promise<void
   if (failed?.status === 'rejected') throw failed.reason
 }
 
+/** Runs `work` in one transaction of a connection that the caller has for himself. */
+export async function inTransaction(sql: Sql, work: () => Promise<unknown>): Promise<void> {
+  await sql.query('begin')
+  try {
+    await work()
+    await sql.query('commit')
+  } catch (error) {
+    await sql.query('rollback')
+    throw error
+  }
+}
+
 /** A pool of connections whose every call ends after `patience_ms` at the latest. */
 export function openDb(
   database_url: string,

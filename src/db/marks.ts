@@ -48,8 +48,8 @@ export async function noteUse(sql: Sql, mark: Mark, epochs: number[]): Promise<n
 export async function marksAhead(sql: Sql, marks: Mark[]): Promise<Mark[]> {
   const { rows } = await sql.query<{ writer: string; commits: number }>({
     name: 'marks-ahead',
-    text: `select asked.writer, asked.commits from unnest($1::text[], $2::bigint[]) as asked (writer, commits)
-      left join writers known using (writer) where coalesce(known.commits, 0) < asked.commits`,
+    text: `select asked.writer, max(asked.commits) as commits from unnest($1::text[], $2::bigint[]) as asked (writer, commits)
+      left join writers known using (writer) where coalesce(known.commits, 0) < asked.commits group by asked.writer`,
     values: [marks.map(({ writer }) => writer), marks.map(({ commits }) => commits)],
   })
   return rows
@@ -63,7 +63,7 @@ export async function noteBehind(sql: Sql, marks: Mark[]): Promise<void> {
   await sql.query('update shards set behind_since = now() where behind_since is null')
   await sql.query({
     name: 'settle-marks',
-    text: `insert into writers as known (writer, commits) select * from unnest($1::text[], $2::bigint[])
+    text: `insert into writers as known (writer, commits) select writer, max(commits) from unnest($1::text[], $2::bigint[]) as asked (writer, commits) group by writer
       on conflict (writer) do update set commits = greatest(known.commits, excluded.commits)`,
     values: [marks.map(({ writer }) => writer), marks.map(({ commits }) => commits)],
   })

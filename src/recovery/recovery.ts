@@ -1,6 +1,6 @@
 import { setTimeout } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
-import type { Db, Sql } from '../db/client.ts'
+import { type Db, inTransaction, type Sql } from '../db/client.ts'
 import {
   createMark,
   forgetWriters,
@@ -120,9 +120,7 @@ export function createRecovery(options: {
     const ahead = await marksAhead(sql, [marks.writer, marks.watch, ...remembered])
     if (ahead.length > 0) {
       say(`PostgreSQL has come back from the past: it lacks commits of ${ahead.length} writers`)
-      await sql.query('begin')
-      await noteBehind(sql, ahead)
-      await sql.query('commit')
+      await inTransaction(sql, () => noteBehind(sql, ahead))
     }
     await engine.remembered.forgetMarks(shard)
   }
@@ -227,6 +225,8 @@ export function createRecovery(options: {
   async function lookAtPostgres(): Promise<void> {
     try {
       const known = await db.transaction(async (sql) => {
+        const ahead = await marksAhead(sql, [marks.writer, marks.watch])
+        if (ahead.length > 0) throw new PastError()
         const count = await noteUse(sql, marks.watch, epochs())
         return { count, shards: await findEpochs(sql) }
       })

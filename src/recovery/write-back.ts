@@ -1,5 +1,5 @@
 import { recordAdjustments } from '../db/adjustments.ts'
-import { isOwnFault, type Sql } from '../db/client.ts'
+import { inTransaction, isOwnFault, type Sql } from '../db/client.ts'
 import { upsertOrders } from '../db/orders.ts'
 import { findPayments, upsertPayments } from '../db/payments.ts'
 import { lockProducts } from '../db/products.ts'
@@ -22,17 +22,6 @@ const REASON = 'written again from Redis, after PostgreSQL had lost it'
 
 /** How much was written again, and what could not be. */
 export type WrittenBack = { orders: number; payments: number; products: number; losses: string[] }
-
-async function inTransaction(sql: Sql, work: () => Promise<unknown>): Promise<void> {
-  await sql.query('begin')
-  try {
-    await work()
-    await sql.query('commit')
-  } catch (error) {
-    await sql.query('rollback')
-    throw error
-  }
-}
 
 /**
  * Writes again what the Redis of a shard knows and PostgreSQL has lost: products, terms, changes of stock, orders, payments. Redis must
