@@ -11,7 +11,10 @@ import type { PaymentResult } from './schemas/payments.ts'
 const MAX_BATCH = 256
 const MAX_WAITING = 10_000
 
-export type Receive = (notice: PaymentNotice) => Promise<Static<typeof PaymentResult> | 'key_reused'>
+/** `foreign`: the order is unknown here, and its id is none of this installation. */
+export type Receive = (
+  notice: PaymentNotice,
+) => Promise<Static<typeof PaymentResult> | 'key_reused' | 'foreign'>
 type Result = Static<typeof PaymentResult>
 
 /**
@@ -49,11 +52,15 @@ export function createReceive({ engine, writer, lookup, db, meters }: Omit<Deps,
     return payments.find((one) => one.status === status && one.transaction_id === transaction_id)
   }
 
-  /** Applies a payment; an order that Redis has forgotten is loaded first, one that nobody knows parks the payment. */
-  async function apply(notice: PaymentNotice): Promise<ApplyPayment> {
+  /**
+   * Applies a payment; an order that Redis has forgotten is loaded first, one that nobody knows parks the payment, unless the id
+   * is of another installation, or of one that can not be told.
+   */
+  async function apply(notice: PaymentNotice): Promise<ApplyPayment | { status: 'foreign' }> {
     const result = await engine.applyPayment(notice, false)
     if (result.status !== 'unknown_order') return result
     const is_loaded = await lookup.loadOrder(notice.order_id)
+    if (!is_loaded && !engine.isOwnId(notice.order_id)) return { status: 'foreign' }
     return engine.applyPayment(notice, !is_loaded)
   }
 
@@ -75,7 +82,8 @@ export function createReceive({ engine, writer, lookup, db, meters }: Omit<Deps,
     const result = await apply(notice)
     switch (result.status) {
       case 'key_reused':
-        return 'key_reused'
+      case 'foreign':
+        return result.status
       case 'unknown_order':
         // It was loaded a moment ago; only a Redis that has just lost it again can say so.
         throw new UnavailableError('unavailable', 'the order was lost while it was paid')

@@ -66,6 +66,8 @@ export const paymentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
         payment_method: body.payment_method ?? null,
         transaction_id: body.transaction_id ?? null,
       })
+      if (result === 'foreign')
+        return sendInvalid(reply, '/order_id', 'is not an order id of this installation')
       if (result === 'key_reused') return sendProblem(reply, 'idempotency_key_reused')
       reply.outcome = result.outcome
       return reply.code(result.outcome === 'parked' ? 202 : 200).send({ data: result })

@@ -126,6 +126,7 @@ export const stripeRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
         return sendInvalid(reply, '/data/object/metadata/order_id', 'is not an order id')
       }
       const result = await receive({ ...notice, order_id })
+      if (result === 'foreign') return { data: { outcome: 'ignored' as const, order: null } }
       if (result === 'key_reused') return sendProblem(reply, 'idempotency_key_reused')
       reply.outcome = result.outcome
       return reply.code(result.outcome === 'parked' ? 202 : 200).send({ data: result })
