@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util'
 import { type Config, readConfig } from '../config.ts'
 import { checkDb, openDb } from '../db/client.ts'
 import { findInstallation } from '../db/installation.ts'
+import { findLosses } from '../db/write-back.ts'
 import type { Servers } from '../embedded/servers.ts'
 import { createEngine } from '../engine/engine.ts'
 import { openNodes } from '../engine/nodes.ts'
@@ -84,6 +85,9 @@ async function verifyAll(servers: Servers, config: Config): Promise<boolean> {
       }
     })
     print(reports)
+    for (const { shard, what, found_at } of await db.use(findLosses)) {
+      process.stdout.write(`lost, shard ${shard}, found ${found_at.toISOString()}: ${what}\n`)
+    }
     return reports.every(({ is_clean }) => is_clean)
   } finally {
     nodes.disconnect()

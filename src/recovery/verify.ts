@@ -1,4 +1,5 @@
 import type { Db } from '../db/client.ts'
+import { marksAhead } from '../db/marks.ts'
 import { orderIdsUnpaid } from '../db/orders.ts'
 import { committedOfShard, productsOfShard } from '../db/products.ts'
 import { findShard } from '../db/shards.ts'
@@ -31,13 +32,24 @@ async function look(engine: Engine, db: Db, shard: number): Promise<ShardReport>
   const redis = await nodes.locate(shard)
   const differences: string[] = []
   const known = await db.use((sql) => findShard(sql, shard))
-  const { epoch } = parseEpoch(await redis.get(keys.shard(shard, 'epoch')))
+  const { epoch, installation } = parseEpoch(await redis.get(keys.shard(shard, 'epoch')))
+  if (epoch > 0 && installation !== engine.installation) {
+    differences.push('Redis belongs to another installation: neither is to be repaired by the other')
+    return { shard, products: [], differences }
+  }
+  const marks = await engine.remembered.marks(shard)
+  const ahead = await db.use((sql) => marksAhead(sql, marks))
+  if (known.is_behind || ahead.length > 0) {
+    differences.push(
+      'PostgreSQL has come back from the past: it is told again what Redis knows before Redis is rebuilt',
+    )
+  }
   if (epoch !== known.epoch) {
     differences.push(`Redis has epoch ${epoch || 'none'}, PostgreSQL expects ${known.epoch}`)
     return { shard, products: [], differences }
   }
   // An engine of its own: this look must not depend on whether the shard is open anywhere.
-  const { shards, hold_ttl_ms, order_ttl_ms, prefix, installation } = engine
+  const { shards, hold_ttl_ms, order_ttl_ms, prefix } = engine
   const looking = createEngine({ nodes, shards, hold_ttl_ms, order_ttl_ms, prefix, installation })
   looking.fence.open(shard, epoch)
   const recorded = await db.use((sql) => productsOfShard(sql, shard))
