@@ -14,6 +14,7 @@ import {
 import { findMoves } from '../db/moves.ts'
 import { productsOfShard } from '../db/products.ts'
 import { findEpochs, findShard, highestShard, type ShardRecord } from '../db/shards.ts'
+import { noteLosses } from '../db/write-back.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Doubt } from '../engine/fence.ts'
 import { readIdentity } from '../engine/redis.ts'
@@ -120,7 +121,14 @@ export function createRecovery(options: {
     const ahead = await marksAhead(sql, [marks.writer, marks.watch, ...remembered])
     if (ahead.length > 0) {
       say(`PostgreSQL has come back from the past: it lacks commits of ${ahead.length} writers`)
-      await inTransaction(sql, () => noteBehind(sql, ahead))
+      const losses = ahead.map(
+        ({ writer, commits }) =>
+          `PostgreSQL came back from the past: it had fewer than ${commits} commits of ${writer}`,
+      )
+      await inTransaction(sql, async () => {
+        await noteBehind(sql, ahead)
+        await noteLosses(sql, shard, losses)
+      })
     }
     await engine.remembered.forgetMarks(shard)
   }

@@ -187,7 +187,7 @@ t.test('every question for orders and payments has an index that answers it in i
   const app = await build(t)
   const id = await app.product(1_000_000)
   await app.sql(
-    `insert into orders (id, shard, version, payment_status, order_status, cancel_reason, amount, currency, customer_id,
+    `insert into orders (id, shard, history, payment_status, order_status, cancel_reason, amount, currency, customer_id,
        created_at, pay_by, hold_created_at, hold_expires_at)
      select 'ord_' || n, 0, 1, (array['pending', 'failed', 'paid'])[least(n % 20, 2) + 1],
        (array['pre-payment', 'cancelled', 'confirmed'])[least(n % 20, 2) + 1], case n % 20 when 1 then 'payment_failed' end, 1,

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { idEnd } from '../../src/engine/ids.ts'
 import { build, newKey } from '../fixtures/app.ts'
 import { until } from '../fixtures/until.ts'
 
@@ -110,10 +111,17 @@ t.test('a released hold gives its parked money back', async (t) => {
   await app.agree(t, 'in the end')
 })
 
-t.test('any order id of the right shape may be parked, no other', async (t) => {
-  const end = (Date.now() + 60_000).toString(16).padStart(11, '0')
-  t.match(await app.pay(`ord_${'A'.repeat(16)}${end}0`, 'success'), { status: 202 })
-  for (const order_id of ['ord_1', `hld_${'A'.repeat(16)}${end}0`, `ord_${'A'.repeat(16)}${end}5`]) {
+t.test('any order id of this installation may be parked, no other', async (t) => {
+  const ends = (Date.now() + 60_000).toString(16).padStart(11, '0')
+  const end = ends + idEnd(0, app.engine.installation)
+  t.match(await app.pay(`ord_${'A'.repeat(16)}${end}`, 'success'), { status: 202 })
+  const bad = [
+    ...['ord_1', `hld_${'A'.repeat(16)}${end}`],
+    ...[idEnd(5, app.engine.installation), idEnd(0, 'fffff'), idEnd(0, '')].map(
+      (other) => `ord_${'A'.repeat(16)}${ends}${other}`,
+    ),
+  ]
+  for (const order_id of bad) {
     t.match(
       await app.pay(order_id, 'success'),
       { status: 400, body: { code: 'validation_failed' } },
