@@ -7,6 +7,7 @@ import type { Sql } from './client.ts'
  */
 export type Mark = { readonly writer: string; commits: number }
 
+/** @param writer the name of its process, and behind a space what it is in it */
 export const createMark = (writer: string): Mark => ({ writer, commits: 0 })
 
 /** PostgreSQL lacks commits that it had. Its code makes the transaction end as after any error of the server. */
@@ -85,7 +86,11 @@ const ALIVE_SECONDS = 4
 /** Whoever has been silent for so long is gone, and whatever remembers its commits. */
 const FORGET_DAYS = 30
 
-/** Forgets writers that have been gone for long. */
+/** Forgets the writers of processes that have been gone for long. One that lives may have written nothing for as long. */
 export async function forgetWriters(sql: Sql): Promise<void> {
-  await sql.query('delete from writers where seen_at < now() - make_interval(days => $1)', [FORGET_DAYS])
+  await sql.query(
+    `delete from writers where split_part(writer, ' ', 1) in (
+       select split_part(writer, ' ', 1) from writers group by 1 having max(seen_at) < now() - make_interval(days => $1))`,
+    [FORGET_DAYS],
+  )
 }

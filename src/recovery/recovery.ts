@@ -1,6 +1,7 @@
 import { setTimeout } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { type Db, inTransaction, type Sql } from '../db/client.ts'
+import { findInstallation } from '../db/installation.ts'
 import {
   createMark,
   forgetWriters,
@@ -26,6 +27,7 @@ const RETRY_MAX_MS = 500
 const START_TRIES = 5
 /** A shard of a cluster that can not be opened keeps the others waiting no longer. */
 const CLUSTER_START_TRIES = 2
+const STRANGE_DATABASE = 'PostgreSQL is the database of another installation'
 const NOT_AT_START = 'it could not be opened at the start'
 /** Each shard that is opened has a connection to PostgreSQL of its own. */
 const MAX_OPENING = 4
@@ -145,6 +147,7 @@ export function createRecovery(options: {
     await db.locked([lockOf(shard)], async (sql) => {
       const found = await rebuilder.readRedis(shard)
       const before = await rebuilder.findRecord(sql, shard)
+      if ((await findInstallation(sql)) !== engine.installation) throw new StartError(STRANGE_DATABASE)
       refuseStranger(before, found)
       await refuseOldMaster(sql, shard, before, found)
       await lookBack(sql, shard)
@@ -221,10 +224,11 @@ export function createRecovery(options: {
     }
   }
 
-  /** What came to light of PostgreSQL: it lacks what this process knows it had. */
-  function notePast(): void {
-    for (const shard of all) fence.close(shard, 'PostgreSQL has come back from the past', 'wrong')
+  function closeAll(reason: string): void {
+    for (const shard of all) fence.close(shard, reason, 'wrong')
   }
+  /** What came to light of PostgreSQL: it lacks what this process knows it had. */
+  const notePast = () => closeAll('PostgreSQL has come back from the past')
 
   /**
    * Says that this process lives, and looks whether PostgreSQL is what it was: it has every commit of this process, and has come no
@@ -236,15 +240,17 @@ export function createRecovery(options: {
         const ahead = await marksAhead(sql, [marks.writer, marks.watch])
         if (ahead.length > 0) throw new PastError()
         const count = await noteUse(sql, marks.watch, epochs())
-        return { count, shards: await findEpochs(sql) }
+        return { count, shards: await findEpochs(sql), installation: await findInstallation(sql) }
       })
       marks.watch.commits = known.count
+      if (known.installation !== engine.installation) closeAll(STRANGE_DATABASE)
       for (const { shard, epoch, is_behind } of known.shards) {
         if (!fence.isOpen(shard)) continue
         if (is_behind) fence.close(shard, 'PostgreSQL has come back from the past', 'wrong')
         else if (epoch > fence.epoch(shard)) fence.close(shard, `PostgreSQL has epoch ${epoch}`, 'state')
       }
-      await engine.remembered.noteMark(all, marks.watch)
+      const open = all.filter((shard) => fence.isOpen(shard))
+      await Promise.all(open.map((shard) => engine.journal.dropEntries(shard, [], undefined, marks.watch)))
     } catch (error) {
       if ((error as Error).cause instanceof PastError) notePast()
     }
