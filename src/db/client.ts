@@ -22,6 +22,12 @@ const MAX_TRIES = 3
 const RETRY_CODES = ['40001', '40P01']
 /** Classes of errors that blame the data; all others blame the server, the schema or the way to it. */
 const OWN_FAULT = /^(22|23|P0)/
+/**
+ * Behind these errors the connection is as good as before: data, a serialization failure, a lock or a statement that took too
+ * long. Any other may blame the connection itself, or the role of the server behind it, and would come again for ever.
+ */
+const KEEPS_CONNECTION = /^(22|23|P0|40|55P03$|57014$)/
+const READ_ONLY = '25006'
 
 export type Db = ReturnType<typeof openDb>
 /** A connection, in a transaction or not. */
@@ -31,9 +37,19 @@ export type Sql = pg.ClientBase
 pg.types.setTypeParser(pg.types.builtins.INT8, Number)
 pg.types.setTypeParser(pg.types.builtins.NUMERIC, Number)
 
+const codeOf = (error: unknown): string => (error as { code?: string } | undefined)?.code ?? ''
+
 /** Whether an error blames the data, so that sending it again would not help. */
-export function isOwnFault(error: unknown): boolean {
-  return OWN_FAULT.test((error as { code?: string }).code ?? '')
+export const isOwnFault = (error: unknown): boolean => OWN_FAULT.test(codeOf(error))
+
+/** Whether a call was rejected because PostgreSQL takes no writes. */
+export const isReadOnly = (error: unknown): boolean => codeOf((error as Error).cause) === READ_ONLY
+
+/** Rejects, with the code of a refused write, where this connection would not take one: on a standby, or by a setting. */
+export async function refuseReadOnly(sql: Sql): Promise<void> {
+  const { rows } = await sql.query<{ transaction_read_only: string }>('show transaction_read_only')
+  if (rows[0]?.transaction_read_only === 'off') return
+  throw Object.assign(new Error('it is read-only'), { code: READ_ONLY })
 }
 
 /** A pool of connections whose every call ends after `patience_ms` at the latest. */
@@ -68,11 +84,20 @@ export function openDb(
   // The pool listens to idle connections only. One that breaks in use fails its next query; unheard, its error would end
   // the process.
   pool.on('connect', (client) => client.on('error', () => {}))
+  const proven = new WeakSet<Sql>()
+
+  /** A new connection may lead to a standby, which has not heard the latest: nothing is read there either. */
+  async function prove(sql: Sql): Promise<void> {
+    if (proven.has(sql)) return
+    await refuseReadOnly(sql)
+    proven.add(sql)
+  }
 
   async function attempt<Result>(work: (sql: Sql) => Promise<Result>, transaction: boolean): Promise<Result> {
     const sql = await pool.connect()
     let broken = true
     try {
+      await prove(sql)
       if (transaction) await sql.query('begin')
       const result = await work(sql)
       if (transaction) await sql.query('commit')
@@ -80,7 +105,7 @@ export function openDb(
       return result
     } catch (error) {
       // A connection is kept only after the server itself has said no; one that timed out may be in the middle of a reply.
-      if ((error as { code?: string }).code?.length === 5) {
+      if (KEEPS_CONNECTION.test(codeOf(error))) {
         broken = await sql.query('rollback').then(
           () => false,
           () => true,
@@ -98,7 +123,7 @@ export function openDb(
       try {
         return await attempt(work, transaction)
       } catch (error) {
-        if (tries < MAX_TRIES && RETRY_CODES.includes((error as { code?: string }).code ?? '')) continue
+        if (tries < MAX_TRIES && RETRY_CODES.includes(codeOf(error))) continue
         if (isOwnFault(error)) throw error
         throw new UnavailableError('unavailable', `PostgreSQL: ${(error as Error).message}`, { cause: error })
       } finally {
@@ -130,6 +155,7 @@ export function openDb(
       client.on('error', () => {})
       try {
         await client.connect()
+        await refuseReadOnly(client)
         // In one order, so that two who want the same do not wait for each other.
         for (const lock of locks.toSorted((one, other) => one - other)) {
           await client.query('select pg_advisory_lock($1)', [lock])
