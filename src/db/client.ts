@@ -28,6 +28,8 @@ const OWN_FAULT = /^(22|23|P0)/
  */
 const KEEPS_CONNECTION = /^(22|23|P0|40|55P03$|57014$)/
 const READ_ONLY = '25006'
+/** Without them what was committed may be gone after a crash. */
+const DURABLE_SETTINGS = ['fsync', 'full_page_writes', 'synchronous_commit'] as const
 
 export type Db = ReturnType<typeof openDb>
 /** A connection, in a transaction or not. */
@@ -169,14 +171,37 @@ export function openDb(
   }
 }
 
-/** Throws StartError where PostgreSQL does not answer. */
+/**
+ * Refuses a PostgreSQL that does not answer or takes no writes, that loses what it has committed, or that can not keep every
+ * text. Throws StartError.
+ */
 export async function checkDb(db: Db): Promise<void> {
-  try {
-    await db.use((sql) => sql.query('select 1'))
-  } catch (error) {
-    await db.close()
-    throw new StartError(
-      `PostgreSQL does not answer (${(error as Error).message}): start it or correct DATABASE_URL`,
-    )
-  }
+  const settings = await db.use(readSettings).catch((error: Error) => error)
+  const fault = settings instanceof Error ? faultOfServer(settings) : faultOfSettings(settings)
+  if (fault === undefined) return
+  await db.close()
+  throw new StartError(fault)
+}
+
+type Settings = Record<(typeof DURABLE_SETTINGS)[number] | 'server_encoding', string>
+
+async function readSettings(sql: Sql): Promise<Settings> {
+  const names = [...DURABLE_SETTINGS, 'server_encoding']
+  const { rows } = await sql.query(
+    `select ${names.map((name) => `current_setting('${name}') as ${name}`).join(', ')}`,
+  )
+  return rows[0]
+}
+
+const faultOfServer = (error: Error): string =>
+  isReadOnly(error)
+    ? 'PostgreSQL is read-only: name a server that takes writes in DATABASE_URL, or set default_transaction_read_only to off'
+    : `PostgreSQL does not answer (${error.message}): start it or correct DATABASE_URL`
+
+function faultOfSettings(settings: Settings): string | undefined {
+  const off = DURABLE_SETTINGS.find((name) => settings[name] === 'off')
+  if (off) return `PostgreSQL has ${off} off and may lose what it has committed when it crashes: set it to on`
+  const { server_encoding } = settings
+  if (server_encoding === 'UTF8') return undefined
+  return `the database has the encoding ${server_encoding} and can not keep every text: name one with the encoding UTF8 in DATABASE_URL`
 }
