@@ -22,6 +22,14 @@ const MAX_TRIES = 3
 const RETRY_CODES = ['40001', '40P01']
 /** Classes of errors that blame the data; all others blame the server, the schema or the way to it. */
 const OWN_FAULT = /^(22|23|P0)/
+/**
+ * Behind these errors the connection is as good as before: data, a serialization failure, a lock or a statement that took too
+ * long. Any other may blame the connection itself, or the role of the server behind it, and would come again for ever.
+ */
+const KEEPS_CONNECTION = /^(22|23|P0|40|55P03$|57014$)/
+const READ_ONLY = '25006'
+/** Without them what was committed may be gone after a crash. */
+const DURABLE_SETTINGS = ['fsync', 'full_page_writes', 'synchronous_commit'] as const
 
 export type Db = ReturnType<typeof openDb>
 /** A connection, in a transaction or not. */
@@ -31,9 +39,19 @@ export type Sql = pg.ClientBase
 pg.types.setTypeParser(pg.types.builtins.INT8, Number)
 pg.types.setTypeParser(pg.types.builtins.NUMERIC, Number)
 
+const codeOf = (error: unknown): string => (error as { code?: string } | undefined)?.code ?? ''
+
 /** Whether an error blames the data, so that sending it again would not help. */
-export function isOwnFault(error: unknown): boolean {
-  return OWN_FAULT.test((error as { code?: string }).code ?? '')
+export const isOwnFault = (error: unknown): boolean => OWN_FAULT.test(codeOf(error))
+
+/** Whether a call was rejected because PostgreSQL takes no writes. */
+export const isReadOnly = (error: unknown): boolean => codeOf((error as Error).cause) === READ_ONLY
+
+/** Rejects, with the code of a refused write, where this connection would not take one: on a standby, or by a setting. */
+export async function refuseReadOnly(sql: Sql): Promise<void> {
+  const { rows } = await sql.query<{ transaction_read_only: string }>('show transaction_read_only')
+  if (rows[0]?.transaction_read_only === 'off') return
+  throw Object.assign(new Error('it is read-only'), { code: READ_ONLY })
 }
 
 /**
@@ -89,11 +107,20 @@ export function openDb(
   // The pool listens to idle connections only. One that breaks in use fails its next query; unheard, its error would end
   // the process.
   pool.on('connect', (client) => client.on('error', () => {}))
+  const proven = new WeakSet<Sql>()
+
+  /** A new connection may lead to a standby, which has not heard the latest: nothing is read there either. */
+  async function prove(sql: Sql): Promise<void> {
+    if (proven.has(sql)) return
+    await refuseReadOnly(sql)
+    proven.add(sql)
+  }
 
   async function attempt<Result>(work: (sql: Sql) => Promise<Result>, transaction: boolean): Promise<Result> {
     const sql = await pool.connect()
     let broken = true
     try {
+      await prove(sql)
       if (transaction) await sql.query('begin')
       const result = await work(sql)
       if (transaction) await sql.query('commit')
@@ -101,7 +128,7 @@ export function openDb(
       return result
     } catch (error) {
       // A connection is kept only after the server itself has said no; one that timed out may be in the middle of a reply.
-      if ((error as { code?: string }).code?.length === 5) {
+      if (KEEPS_CONNECTION.test(codeOf(error))) {
         broken = await sql.query('rollback').then(
           () => false,
           () => true,
@@ -119,7 +146,7 @@ export function openDb(
       try {
         return await attempt(work, transaction)
       } catch (error) {
-        if (tries < MAX_TRIES && RETRY_CODES.includes((error as { code?: string }).code ?? '')) continue
+        if (tries < MAX_TRIES && RETRY_CODES.includes(codeOf(error))) continue
         if (isOwnFault(error)) throw error
         throw new UnavailableError('unavailable', `PostgreSQL: ${(error as Error).message}`, { cause: error })
       } finally {
@@ -151,6 +178,7 @@ export function openDb(
       client.on('error', () => {})
       try {
         await client.connect()
+        await refuseReadOnly(client)
         // In one order, so that two who want the same do not wait for each other.
         for (const lock of locks.toSorted((one, other) => one - other)) {
           await client.query('select pg_advisory_lock($1)', [lock])
@@ -164,14 +192,37 @@ export function openDb(
   }
 }
 
-/** Throws StartError where PostgreSQL does not answer. */
+/**
+ * Refuses a PostgreSQL that does not answer or takes no writes, that loses what it has committed, or that can not keep every
+ * text. Throws StartError.
+ */
 export async function checkDb(db: Db): Promise<void> {
-  try {
-    await db.use((sql) => sql.query('select 1'))
-  } catch (error) {
-    await db.close()
-    throw new StartError(
-      `PostgreSQL does not answer (${(error as Error).message}): start it or correct DATABASE_URL`,
-    )
-  }
+  const settings = await db.use(readSettings).catch((error: Error) => error)
+  const fault = settings instanceof Error ? faultOfServer(settings) : faultOfSettings(settings)
+  if (fault === undefined) return
+  await db.close()
+  throw new StartError(fault)
+}
+
+type Settings = Record<(typeof DURABLE_SETTINGS)[number] | 'server_encoding', string>
+
+async function readSettings(sql: Sql): Promise<Settings> {
+  const names = [...DURABLE_SETTINGS, 'server_encoding']
+  const { rows } = await sql.query(
+    `select ${names.map((name) => `current_setting('${name}') as ${name}`).join(', ')}`,
+  )
+  return rows[0]
+}
+
+const faultOfServer = (error: Error): string =>
+  isReadOnly(error)
+    ? 'PostgreSQL is read-only: name a server that takes writes in DATABASE_URL, or set default_transaction_read_only to off'
+    : `PostgreSQL does not answer (${error.message}): start it or correct DATABASE_URL`
+
+function faultOfSettings(settings: Settings): string | undefined {
+  const off = DURABLE_SETTINGS.find((name) => settings[name] === 'off')
+  if (off) return `PostgreSQL has ${off} off and may lose what it has committed when it crashes: set it to on`
+  const { server_encoding } = settings
+  if (server_encoding === 'UTF8') return undefined
+  return `the database has the encoding ${server_encoding} and can not keep every text: name one with the encoding UTF8 in DATABASE_URL`
 }

@@ -26,8 +26,6 @@ const STOP_STEPS: StopStep[] = [
 const ASK_TIMEOUT_MS = 2_000
 /** Enough for 64 workers that all rebuild a shard (`connectionsOfEach`), with sweepers and other programs beside them. */
 export const MAX_CONNECTIONS = 250
-/** For data that nobody keeps: commits do not wait for the disk. */
-const THROW_AWAY_SETTINGS = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off']
 
 /**
  * Starts PostgreSQL on `DATA_DIR/postgres`, after making the cluster if there is none. `onStarted` is told the port and
@@ -53,7 +51,6 @@ export async function startPostgres(options: {
     `max_connections=${MAX_CONNECTIONS}`,
     'timezone=UTC',
     'log_timezone=UTC',
-    ...(is_throw_away ? THROW_AWAY_SETTINGS : []),
   ]
   await onStarted({ port })
   const server = await spawnServer({

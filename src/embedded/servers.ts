@@ -18,7 +18,7 @@ export type ServersOptions = {
   say: (line: string) => void
   /** When it aborts, a start that still waits is given up, and ended again, with its reason. */
   stopping?: AbortSignal
-  /** For tests: PostgreSQL does not wait for the disk. */
+  /** For tests: a database that is being made does not wait for the disk. */
   is_throw_away?: boolean
 }
 

@@ -9,14 +9,16 @@ async function setting(redis: Redis, name: string): Promise<string | undefined> 
   return found[1]
 }
 
+/** Why a Redis can not be trusted to keep what it was told; undefined where it can. */
+export async function policyFault(redis: Redis): Promise<string | undefined> {
+  const policy = field(await redis.info('memory'), 'maxmemory_policy')
+  if (policy === '' || policy === 'noeviction') return undefined
+  return `has maxmemory-policy ${policy} and would drop holds when it is full: set it to noeviction`
+}
+
 async function checkOne(redis: Redis, name: string): Promise<string[]> {
-  const [memory, persistence] = await Promise.all([redis.info('memory'), redis.info('persistence')])
-  const policy = field(memory, 'maxmemory_policy')
-  if (policy !== '' && policy !== 'noeviction') {
-    throw new StartError(
-      `${name} has maxmemory-policy ${policy} and would drop holds when it is full: set it to noeviction`,
-    )
-  }
+  const [fault, persistence] = await Promise.all([policyFault(redis), redis.info('persistence')])
+  if (fault !== undefined) throw new StartError(`${name} ${fault}`)
   return field(persistence, 'aof_enabled') === '0'
     ? [
         `${name} has no append-only file, so its holds are gone when it is started again: set appendonly to yes`,

@@ -19,6 +19,7 @@ import { noteLosses } from '../db/write-back.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Doubt } from '../engine/fence.ts'
 import { readIdentity } from '../engine/redis.ts'
+import { policyFault } from '../engine/settings.ts'
 import { StartError } from '../errors.ts'
 import { lockOf, type Rebuilder } from './rebuilder.ts'
 
@@ -139,6 +140,8 @@ export function createRecovery(options: {
     const doubt = fence.doubt(shard)
     const last = last_opened.get(shard)
     const seen = await rebuilder.readRedis(shard)
+    const fault = await policyFault(nodes.of(shard))
+    if (fault !== undefined) throw new Error(`Redis ${fault}`)
     const is_as_left = last?.epoch === seen.epoch && last.redis_identity === seen.redis_identity
     if (doubt === 'connection' && is_as_left && (await isKnownStill(shard, seen.epoch))) {
       openUnless(shard, seen.epoch, doubt)
@@ -216,6 +219,8 @@ export function createRecovery(options: {
 
   /** Looks whether a server is still what it was when these shards were opened on it. */
   async function look(redis: Redis, on_it: number[]): Promise<void> {
+    const fault = await policyFault(redis).catch(() => undefined)
+    if (fault !== undefined) for (const shard of on_it) fence.close(shard, `Redis ${fault}`, 'wrong')
     const identity = await readIdentity(redis).catch(() => undefined)
     if (identity === undefined) return
     for (const shard of on_it) {

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { access, mkdtemp, readdir, readFile, realpath, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
@@ -35,6 +35,9 @@ async function leftIn(folder: string): Promise<string[]> {
   return (await readdir(folder)).filter((name) => !name.startsWith('tsx-'))
 }
 
+/** Where the data of a run lies, which may be in memory. */
+const dataIn = async (folder: string) => realpath(join(folder, (await leftIn(folder))[0] ?? '', 'data'))
+
 t.test('a run ends with its counts, and its exit code says whether all is well', { jobs: 2 }, async (t) => {
   const cases = [
     { fixture: 'passes.ts', code: 0, last_line: '5 passed, 0 failed' },
@@ -56,18 +59,22 @@ t.test('a run ends with its counts, and its exit code says whether all is well',
 
 t.test('a run that is stopped ends its tests and its servers and takes its folder away', async (t) => {
   const { child, done, folder, test_pid } = await runHanging(t)
+  const data = await dataIn(folder)
   child.kill('SIGTERM')
   t.equal((await done).code, 1)
   t.equal(await identify(test_pid), undefined)
   t.strictSame(await leftIn(folder), [])
+  await t.rejects(access(data), { code: 'ENOENT' })
 })
 
 t.test('what a killed run left behind is taken away by the next one, its tests included', async (t) => {
   const { child, folder, test_pid } = await runHanging(t)
+  const data = await dataIn(folder)
   child.kill('SIGKILL')
   await once(child, 'exit')
   await (await run(t, 'missing.ts', { TMPDIR: folder })).done
   t.strictSame(await leftIn(folder), [])
+  await t.rejects(access(data), { code: 'ENOENT' })
   t.equal(await identify(test_pid), undefined)
 })
 

@@ -16,7 +16,13 @@ const LOADING = ['--key-load-delay', '1000', '--loading-process-events-interval-
 const KEYS = 4_000
 
 /** Asks for one thing of each kind, and asserts that each is refused in time, with a hint when to come again. */
-async function refusesAll(t: Test, { app }: FaultyApp, product: number, hold_id: string, when: string) {
+async function refusesAll(
+  t: Test,
+  { app }: Pick<FaultyApp, 'app'>,
+  product: number,
+  hold_id: string,
+  when: string,
+) {
   const order_id = `ord_${hold_id.slice('hld_'.length)}`
   const replies: Reply[] = await Promise.all([
     app.call('POST', '/api/holds', { product_id: product, qty: 1 }),
@@ -152,6 +158,56 @@ t.test('with Redis full new holds are refused; orders, payments, releases and ex
   t.ok(await client.hold(product), 'and holds too, once there is room')
   await checkSale(t, app, ledger)
 })
+
+t.test(
+  'a Redis that may throw keys away is not trusted until it may not, and then looked through',
+  async (t) => {
+    const { app, server } = await buildFaulty(t)
+    const { redis } = server
+    const ledger = newLedger()
+    const client = createClient(app, ledger)
+    const product = await app.product(20)
+    const ordered = await client.ordered(product)
+    const { hold_id } = await client.held(product)
+    const holds = app.engine.keys.shard(0, 'holds')
+    const closings = () => app.log.filter((line) => /^shard 0: closed/.test(line)).length
+    const closings_before = closings()
+    const epoch = app.engine.fence.epoch(0)
+    const monitor = await redis.monitor()
+    t.teardown(() => monitor.disconnect())
+    let looks = 0
+    monitor.on('monitor', (_at, [command, section]: string[]) => {
+      if (command === 'info' && section === 'memory') looks += 1
+    })
+
+    await redis.rename(holds, 'gone')
+    await until('it has been looked at twice', () => looks > 1)
+    t.equal(closings(), closings_before, 'control: a key that is gone is not noticed by itself')
+    await redis.rename('gone', holds)
+
+    await redis.config('SET', 'maxmemory-policy', 'allkeys-lru')
+    await until('it is closed', () => !app.engine.fence.isOpen(0))
+    await redis.del(holds)
+    await refusesAll(t, { app }, product, hold_id, 'allkeys-lru')
+    const { status, text } = await app.call('GET', '/readyz')
+    t.equal(status, 503)
+    t.match(text, /because Redis has maxmemory-policy allkeys-lru .*: set it to noeviction"/)
+    await until('it was to be opened', () =>
+      app.log.some((line) => /^shard 0: can not be opened yet: Redis has maxmemory-policy/.test(line)),
+    )
+    await redis.config('SET', 'maxmemory-policy', 'volatile-ttl')
+    await until('it was to be opened', () => app.log.some((line) => /opened yet: .* volatile-ttl/.test(line)))
+    t.notOk(app.engine.fence.isOpen(0), 'nor with another policy that drops keys')
+
+    await redis.config('SET', 'maxmemory-policy', 'noeviction')
+    await isReady(app)
+    t.equal(app.engine.fence.epoch(0), epoch + 1, 'it was rebuilt')
+    t.equal((await app.call('GET', `/api/holds/${hold_id}`)).status, 404, 'what was thrown away is gone')
+    t.match(await app.stock(product), { available: 19, held: 0, pending: 1, sold: 0 }, 'its units are not')
+    await client.pay(ordered.order_id, 'success')
+    await checkSale(t, app, ledger)
+  },
+)
 
 t.test('a Redis that throws keys away when it is full stops the start, in one line', async (t) => {
   const server = await openOwnRedis(t, ['--maxmemory-policy', 'allkeys-lru'])

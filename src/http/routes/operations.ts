@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
+import { isReadOnly, refuseReadOnly } from '../../db/client.ts'
 import type { Deps } from '../deps.ts'
 import type { Metrics } from '../metrics.ts'
 import { sendProblem } from '../problem.ts'
@@ -26,13 +27,12 @@ export const operationRoutes: FastifyPluginAsyncTypebox<
       : `does not answer for shards ${silent.join(', ')}`
   }
 
+  /** Whether PostgreSQL would take a write. */
   const readPostgresql = () =>
-    db
-      .use((sql) => sql.query('select 1'))
-      .then(
-        () => 'ok',
-        () => 'does not answer',
-      )
+    db.use(refuseReadOnly).then(
+      () => 'ok',
+      (error) => (isReadOnly(error) ? 'is read-only' : 'does not answer'),
+    )
 
   function explainClosed(shard: number): string {
     const why = engine.fence.whyClosed(shard)
