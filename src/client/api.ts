@@ -1313,7 +1313,7 @@ export interface paths {
             parameters: {
                 query?: never;
                 header?: {
-                    /** @description The same key with the same body has one effect and one answer, for 24 hours */
+                    /** @description The key, only where no secret is configured: no signature covers this header */
                     "idempotency-key"?: string;
                 };
                 path?: never;
@@ -1322,7 +1322,7 @@ export interface paths {
             requestBody: {
                 content: {
                     "application/json": {
-                        /** @description May come in the Idempotency-Key header instead */
+                        /** @description Under one key a payment has one effect; without it the signed webhook-id is the key */
                         idempotency_key?: string;
                         /** @description As the hold named it */
                         order_id: string;
