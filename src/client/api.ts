@@ -1665,7 +1665,7 @@ export interface paths {
         put?: never;
         /**
          * Receive an event of Stripe
-         * @description Events that say nothing of the payment of an order (`metadata.order_id`) are answered 200 and ignored.
+         * @description Events that do not end the payment of an order of this service (`metadata.order_id`) are answered 200 and ignored.
          */
         post: {
             parameters: {
