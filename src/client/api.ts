@@ -1313,7 +1313,7 @@ export interface paths {
             parameters: {
                 query?: never;
                 header?: {
-                    /** @description The same key with the same body has one effect and one answer, for 24 hours */
+                    /** @description The key, only where no secret is configured: no signature covers this header */
                     "idempotency-key"?: string;
                 };
                 path?: never;
@@ -1322,7 +1322,7 @@ export interface paths {
             requestBody: {
                 content: {
                     "application/json": {
-                        /** @description May come in the Idempotency-Key header instead */
+                        /** @description Under one key a payment has one effect; without it the signed webhook-id is the key */
                         idempotency_key?: string;
                         /** @description As the hold named it */
                         order_id: string;
@@ -1665,7 +1665,7 @@ export interface paths {
         put?: never;
         /**
          * Receive an event of Stripe
-         * @description Events that say nothing of the payment of an order (`metadata.order_id`) are answered 200 and ignored.
+         * @description Events that do not end the payment of an order of this service (`metadata.order_id`) are answered 200 and ignored.
          */
         post: {
             parameters: {

@@ -34,4 +34,18 @@ export function readIdem(request: FastifyRequest, scope: string): Idem | null {
   }
 }
 
+/**
+ * The key under which a payment counts once, or undefined where it has none: that of the body, else the id that the webhook was
+ * signed with. No signature covers the header: whoever captured a signed webhook could send it again under any other, and each
+ * would be a payment of its own. So the header has a say only where nothing is signed.
+ */
+export function paymentKey(sent: {
+  in_body: string | undefined
+  in_header: string | undefined
+  /** null where webhooks are not signed. */
+  signed_id: string | null
+}): string | undefined {
+  return sent.in_body ?? sent.signed_id ?? sent.in_header
+}
+
 export const REPLAYED_HEADER = 'idempotency-replayed'

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as wait } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { build, newKey } from '../fixtures/app.ts'
+import { idEnd } from '../../src/engine/ids.ts'
+import { type App, build, newKey } from '../fixtures/app.ts'
 import type { Reply } from '../fixtures/http.ts'
 import { openWay } from '../fixtures/outage.ts'
 import type { HoldBody } from '../fixtures/resources.ts'
@@ -15,7 +16,9 @@ const SLACK_MS = 700
 // They wait far more than they work.
 t.jobs = 4
 
-const newOrderId = () => `ord_${randomBytes(12).toString('base64url')}fffffffffff0`
+/** The id of an order that has not come. */
+const newOrderId = (app: App) =>
+  `ord_${randomBytes(12).toString('base64url')}fffffffffff${idEnd(0, app.engine.installation)}`
 
 /** A service whose way to PostgreSQL can fail. */
 async function open(t: Test, options: { sweeper?: boolean } = {}) {
@@ -98,7 +101,7 @@ t.test(
       waits.push(
         order(hold),
         app.pay(hold.order_id, 'success'),
-        app.call('GET', `/api/orders/${newOrderId()}`),
+        app.call('GET', `/api/orders/${newOrderId(app)}`),
       )
       waits.push(app.call('GET', '/api/products'))
       await wait(100)
@@ -118,7 +121,7 @@ t.test('while it is slow, every answer still comes in time', async (t) => {
   way.slow(700)
   const waits: Array<Promise<Reply>> = []
   for (const [at, hold] of holds.entries()) {
-    if (at % 2 === 0) waits.push(app.pay(hold.order_id, 'success'), app.pay(newOrderId(), 'success'))
+    if (at % 2 === 0) waits.push(app.pay(hold.order_id, 'success'), app.pay(newOrderId(app), 'success'))
     waits.push(order(hold), app.call('GET', '/api/products'), app.call('GET', '/readyz'))
     await wait(50)
   }

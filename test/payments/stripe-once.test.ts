@@ -1,7 +1,14 @@
 import t, { type Test } from 'tap'
 import { build } from '../fixtures/app.ts'
 import type { HoldBody, OrderBody } from '../fixtures/resources.ts'
-import { createSender, newEvent, newIntent, newSession } from './fixtures/stripe-events.ts'
+import {
+  createSender,
+  newCanceled,
+  newEvent,
+  newExpired,
+  newIntent,
+  newSession,
+} from './fixtures/stripe-events.ts'
 
 /*
   Stripe announces one payment by an event of its session and one of its payment intent, in any order.
@@ -19,6 +26,7 @@ const rows = (order_id: string) =>
     [order_id],
   )
 const PAID = { payment_status: 'paid', order_status: 'confirmed' }
+const FAILED = { payment_status: 'failed', order_status: 'cancelled', cancel_reason: 'payment_failed' }
 
 /** Asserts that the two events by which Stripe announces one payment count as one. */
 async function countOnce(
@@ -99,4 +107,55 @@ t.test('the two events of one payment count once when both are delivered ten tim
     t.equal(answers.filter(({ outcome }) => outcome === 'duplicate').length, 19)
     t.equal((await rows(made.order_id)).length, 1)
   }
+})
+
+/** A session that expired and its payment intent that was given up with it, in this order or the other. */
+function endsOf(made: HoldBody | OrderBody, is_session_first: boolean, names_intent: boolean) {
+  const intent = newIntent(made)
+  const both = [newExpired(made, names_intent ? intent.id : null), newCanceled(intent)] as const
+  return is_session_first ? both : ([both[1], both[0]] as const)
+}
+
+for (const is_session_first of [true, false]) {
+  const which = is_session_first ? 'the session first' : 'the payment intent first'
+  t.test(`the two events of one end count once, ${which}`, async (t) => {
+    const order = await newOrder()
+    const [first, second] = endsOf(order, is_session_first, true)
+    t.match(await did(first), { outcome: 'applied', order: FAILED })
+    t.match(await did(second), { outcome: 'duplicate', first_outcome: 'applied' })
+    t.match(await rows(order.order_id), [{ outcome: 'applied' }])
+    await app.agree(t, 'after both')
+  })
+
+  t.test(`an end whose events do not name each other gives its units back once, ${which}`, async (t) => {
+    const order = await newOrder()
+    const [first, second] = endsOf(order, is_session_first, false)
+    t.match(await did(first), { outcome: 'applied', order: FAILED })
+    t.match(await did(second), { outcome: 'ignored', order: FAILED })
+    t.match(await did(second), { outcome: 'duplicate', first_outcome: 'ignored' })
+    await app.agree(t, 'after both')
+  })
+
+  t.test(`the two events of one end before their order cancel it once, ${which}`, async (t) => {
+    for (const names_intent of [true, false]) {
+      const hold = await newHold()
+      const [first, second] = endsOf(hold, is_session_first, names_intent)
+      t.match(await did(first), { outcome: 'parked' })
+      t.match(await did(second), { outcome: names_intent ? 'duplicate' : 'parked' })
+      t.match(await app.order(hold), FAILED)
+      await app.agree(t, 'after both')
+    }
+  })
+}
+
+t.test('an end does not count for the money that came on another payment intent', async (t) => {
+  const order = await newOrder()
+  const [expired, canceled] = endsOf(order, true, true)
+  t.match(await did(expired), { outcome: 'applied', order: FAILED })
+  const intent = newIntent(order)
+  t.match(await did(newEvent('payment_intent.succeeded', intent)), { outcome: 'applied', order: PAID })
+  t.match(await did(canceled), { outcome: 'duplicate' })
+  t.match(await did(newExpired(order)), { outcome: 'ignored', order: PAID })
+  t.match(await app.readOrder(order.order_id), PAID)
+  await app.agree(t, 'at the end')
 })

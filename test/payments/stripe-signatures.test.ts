@@ -44,7 +44,6 @@ t.test('an event that Stripe did not sign as it stands is refused, and changes n
     'webhook-timestamp': String(Math.floor(Date.now() / 1000)),
     'webhook-signature': new Webhook(standard_secret).sign(event.id, new Date(), body),
   }
-  const thin = JSON.stringify({ ...event, object: 'v2.core.event' })
   const cases: Record<string, [string, Headers]> = {
     'written anew': [JSON.stringify(event), headers],
     'another secret': [body, signStripe(body, 'whsec_somebodyElsesSecret0000')],
@@ -65,7 +64,6 @@ t.test('an event that Stripe did not sign as it stands is refused, and changes n
     ],
     'no body': ['', headers],
     'a body that is no JSON, unsigned': ['{', {}],
-    'a notification that is no event': [thin, signStripe(thin, secret)],
   }
   for (const [name, [sent, with_headers]] of Object.entries(cases)) {
     t.match(await unchanged(t, app, () => post(sent, with_headers)), REFUSED, name)

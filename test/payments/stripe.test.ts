@@ -4,13 +4,21 @@ import { REFUND_REASONS } from '../../src/engine/records.ts'
 import { build } from '../fixtures/app.ts'
 import type { OrderBody } from '../fixtures/resources.ts'
 import { unchanged } from './fixtures/everything.ts'
-import { createSender, newEvent, newIntent, newSession } from './fixtures/stripe-events.ts'
+import {
+  createSender,
+  newCanceled,
+  newDeclined,
+  newEvent,
+  newExpired,
+  newIntent,
+  newSession,
+} from './fixtures/stripe-events.ts'
 
 const secret = 'whsec_aVerySecretSigningSecret'
 const app = await build(t, { env: { STRIPE_WEBHOOK_SECRET: secret } })
 const product_id = await app.product(1_000)
 
-const { send, did } = createSender(app, secret)
+const { did } = createSender(app, secret)
 
 const newHold = () => app.hold(product_id, 2)
 const newOrder = async () => app.order(await newHold())
@@ -55,14 +63,19 @@ const EVENTS: Record<string, Made> = {
     object: (order) => newIntent(order),
     order: PAID,
   },
-  'a payment intent that failed': {
-    type: 'payment_intent.payment_failed',
-    object: (order) =>
-      newIntent(order, {
-        status: 'requires_payment_method',
-        amount_received: 0,
-        last_payment_error: { code: 'card_declined', type: 'card_error' },
-      }),
+  'a session that nobody paid': {
+    type: 'checkout.session.expired',
+    object: (order) => newExpired(order).data.object,
+    order: FAILED,
+  },
+  'a session that nobody paid, with a payment intent': {
+    type: 'checkout.session.expired',
+    object: (order) => newExpired(order, 'pi_4').data.object,
+    order: FAILED,
+  },
+  'a payment intent that was given up': {
+    type: 'payment_intent.canceled',
+    object: (order) => newCanceled(newIntent(order)).data.object,
     order: FAILED,
   },
 }
@@ -102,27 +115,55 @@ t.test('two payments of one order are two: the second is due for refund', async 
   })
 })
 
-t.test('an attempt that fails is followed by one that succeeds on the same payment intent', async (t) => {
+t.test(
+  'an attempt that failed changes nothing: the next one on the same payment intent may succeed',
+  async (t) => {
+    const order = await newOrder()
+    const intent = newIntent(order)
+    const nothing = { outcome: 'ignored', order: null }
+    await unchanged(t, app, async () => {
+      for (const event of [newDeclined(intent), newDeclined(intent), newDeclined(newIntent(order))]) {
+        t.same(await did(event), nothing)
+      }
+    })
+    t.match(await did(newEvent('payment_intent.succeeded', intent)), { outcome: 'applied', order: PAID })
+    t.same(await unchanged(t, app, () => did(newDeclined(intent))), nothing, 'announced late')
+    t.match(await did(newEvent('checkout.session.completed', newSession(order, intent.id))), {
+      outcome: 'duplicate',
+    })
+    t.match(await app.readOrder(order.order_id), PAID)
+    t.match(await rows(order.order_id), [{ outcome: 'applied' }])
+  },
+)
+
+t.test('an end that is announced after the money leaves the paid order alone', async (t) => {
   const order = await newOrder()
-  const intent = newIntent(order)
-  const failed = () => newEvent('payment_intent.payment_failed', { ...intent, amount_received: 0 })
-  t.match(await did(failed()), { outcome: 'applied', order: FAILED })
-  t.match(await did(failed()), { outcome: 'duplicate' }, 'a second failed attempt')
-  t.match(await did(newEvent('payment_intent.succeeded', intent)), { outcome: 'applied', order: PAID })
-  t.match(await did(newEvent('checkout.session.completed', newSession(order, intent.id))), {
-    outcome: 'duplicate',
-  })
+  await did(newEvent('payment_intent.succeeded', newIntent(order)))
+  for (const event of [newExpired(order), newCanceled(newIntent(order))]) {
+    t.match(await did(event), { outcome: 'ignored', order: PAID })
+  }
   t.match(await app.readOrder(order.order_id), PAID)
 })
 
-t.test('an attempt that failed and is announced late leaves the paid order alone', async (t) => {
-  const order = await newOrder()
-  const intent = newIntent(order)
-  await did(newEvent('payment_intent.succeeded', intent))
-  t.match(await did(newEvent('payment_intent.payment_failed', { ...intent, amount_received: 0 })), {
-    outcome: 'ignored',
-    order: PAID,
-  })
+t.test('the amount of a payment that failed is no matter', async (t) => {
+  const wrong = [1, 0, -5, 1.5, '19800', null, undefined]
+  for (const amount of wrong) {
+    const [first, second] = [await newOrder(), await newOrder()]
+    const session = { ...newExpired(first).data.object, amount_total: amount, currency: null }
+    t.match(await did(newEvent('checkout.session.expired', session)), { outcome: 'applied', order: FAILED })
+    const intent = { ...newIntent(second), amount, amount_received: amount, currency: 7 }
+    t.match(await did(newCanceled(intent)), { outcome: 'applied', order: FAILED }, String(amount))
+  }
+})
+
+t.test('a currency may come in any case', async (t) => {
+  for (const currency of ['usd', 'USD', 'uSd']) {
+    const [first, second] = [await newOrder(), await newOrder()]
+    const session = newSession(first, 'pi_case', { currency })
+    t.match(await did(newEvent('checkout.session.completed', session)), { outcome: 'applied' })
+    const intent = newIntent(second, { currency })
+    t.match(await did(newEvent('payment_intent.succeeded', intent)), { outcome: 'applied' })
+  }
 })
 
 t.test('money of another amount or currency is due for refund', async (t) => {
@@ -143,8 +184,8 @@ t.test('whatever says nothing of the payment of an order is answered 200 and ign
   const order = await newOrder()
   const intent = newIntent(order)
   const ignored = [
-    ...['payment_intent.created', 'payment_intent.processing', 'payment_intent.canceled', 'charge.succeeded'],
-    ...['charge.refunded', 'charge.dispute.created', 'checkout.session.expired', 'customer.created'],
+    ...['payment_intent.created', 'payment_intent.processing', 'payment_intent.payment_failed'],
+    ...['charge.succeeded', 'charge.refunded', 'charge.dispute.created', 'customer.created', 'constructor'],
   ].map((type) => newEvent(type, intent))
   const nameless = [
     newEvent('payment_intent.succeeded', { ...intent, metadata: {} }),
@@ -152,6 +193,14 @@ t.test('whatever says nothing of the payment of an order is answered 200 and ign
     newEvent('payment_intent.succeeded', { ...intent, metadata: undefined }),
     newEvent('checkout.session.completed', newSession(order, intent.id, { metadata: null })),
     newEvent('checkout.session.completed', newSession(order, intent.id, { metadata: { cart: '7' } })),
+    newExpired({ order_id: '', amount: 0 }),
+    newCanceled({ ...intent, metadata: {} }),
+    // A subscription or a card to be kept: nothing of it is what an order's session has.
+    newEvent('checkout.session.completed', { id: 'cs_1', metadata: {}, amount_total: null, currency: null }),
+    newEvent(
+      'checkout.session.completed',
+      newSession(order, null, { payment_status: 'no_payment_required' }),
+    ),
   ]
   await unchanged(t, app, async () => {
     for (const event of [...ignored, ...nameless]) {
@@ -160,21 +209,36 @@ t.test('whatever says nothing of the payment of an order is answered 200 and ign
   })
 })
 
-t.test('an order id that can be none is refused', async (t) => {
-  for (const order_id of [
-    '7',
-    'ord_',
-    'hld_x',
-    `ord_${'x'.repeat(28)}`,
-    `${(await newOrder()).order_id}0000`,
-  ]) {
-    const intent = newIntent({ order_id, amount: 1 })
-    const reply = await unchanged(t, app, () => send(newEvent('payment_intent.succeeded', intent)))
-    t.match(reply, {
-      status: 400,
-      body: { code: 'validation_failed', errors: [{ path: '/data/object/metadata/order_id' }] },
-    })
-  }
+t.test('an order id that can be none here is of something else, and ignored', async (t) => {
+  const { order_id, amount } = await newOrder()
+  const names = [
+    ...[
+      '7',
+      'ord_',
+      'hld_x',
+      'cart 4711',
+      `ord_${'x'.repeat(28)}`,
+      ` ${order_id}`,
+      `ord_${'\u0000'.repeat(28)}`,
+    ],
+    ...[`${order_id}0000`, order_id.replace('ord_', 'hld_'), order_id.toUpperCase()],
+    ...[`${order_id.slice(0, -1)}1`, `${order_id.slice(0, -1)}fff`],
+  ]
+  const strange = [7, true, null, [order_id], { order_id }]
+  await unchanged(t, app, async () => {
+    for (const named of [...names, ...strange]) {
+      const intent = newIntent({ order_id, amount }, { metadata: { order_id: named } })
+      const session = newSession({ order_id, amount }, 'pi_5', { metadata: { order_id: named } })
+      const events = [
+        newEvent('payment_intent.succeeded', intent),
+        newEvent('payment_intent.succeeded', { ...intent, amount_received: null, currency: null }),
+        newEvent('checkout.session.completed', session),
+        newEvent('checkout.session.expired', session),
+        newCanceled(intent),
+      ]
+      for (const event of events) t.same(await did(event), { outcome: 'ignored', order: null }, `${named}`)
+    }
+  })
 })
 
 t.test('the page for shops names these events and reasons, and no others', async (t) => {

@@ -5,12 +5,19 @@ import { adminOnly } from '../auth.ts'
 import { decodeCursor, encodeCursor } from '../cursor.ts'
 import type { Deps } from '../deps.ts'
 import { sendInvalid } from '../errors.ts'
-import { refuseDoubledKey } from '../idempotency.ts'
+import { paymentKey, refuseDoubledKey } from '../idempotency.ts'
 import { presentPayment } from '../present.ts'
 import { sendProblem } from '../problem.ts'
 import { createReceive } from '../receive-payment.ts'
-import { AWAY, Data, IdempotencyHeaders, Page, replies } from '../schemas/common.ts'
-import { Payment, PaymentBody, PaymentParams, PaymentQuery, PaymentResult } from '../schemas/payments.ts'
+import { AWAY, Data, isKey, Page, replies } from '../schemas/common.ts'
+import {
+  Payment,
+  PaymentBody,
+  PaymentHeaders,
+  PaymentParams,
+  PaymentQuery,
+  PaymentResult,
+} from '../schemas/payments.ts'
 import { createSignatureCheck } from '../webhook-signature.ts'
 
 const BODY_LIMIT_BYTES = 64 * 1024
@@ -18,6 +25,7 @@ const BODY_LIMIT_BYTES = 64 * 1024
 export const paymentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
   const { config, engine, db } = deps
   const receive = createReceive(deps)
+  app.decorateRequest('signed_id', null)
 
   app.post(
     '/api/payments/webhook',
@@ -29,7 +37,7 @@ export const paymentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
         tags: ['Payments'],
         summary: 'Announce a payment, signed as Standard Webhooks say',
         security: [{ webhook: [] }, {}],
-        headers: IdempotencyHeaders,
+        headers: PaymentHeaders,
         body: PaymentBody,
         response: replies({ 200: Data(PaymentResult), 202: Data(PaymentResult) }, [
           'validation_failed',
@@ -40,9 +48,9 @@ export const paymentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
       },
     },
     async (request, reply) => {
-      const { body } = request
-      const header_key = request.headers['idempotency-key']
-      const idempotency_key = body.idempotency_key ?? header_key
+      const { body, signed_id } = request
+      const in_header = request.headers['idempotency-key']
+      const idempotency_key = paymentKey({ in_body: body.idempotency_key, in_header, signed_id })
       if (idempotency_key === undefined) {
         return sendInvalid(
           reply,
@@ -50,7 +58,8 @@ export const paymentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
           'must come in the body or as the Idempotency-Key header',
         )
       }
-      if (header_key !== undefined && header_key !== idempotency_key) {
+      if (!isKey(idempotency_key)) return sendInvalid(reply, '/headers/webhook-id', 'can not be a key')
+      if (signed_id === null && in_header !== undefined && in_header !== idempotency_key) {
         return sendInvalid(reply, '/idempotency_key', 'differs from the Idempotency-Key header')
       }
       const order_id = parseId('ord_', body.order_id)

@@ -11,13 +11,17 @@ export const DEFAULT_LIMIT = 20
 const MAX_CURSOR_CHARS = 1_500
 
 const MAX_ID_CHARS = 200
+export const MAX_KEY_CHARS = 255
 
 export const Text = (max: number, description: string) =>
   Type.String({ minLength: 1, maxLength: max, pattern: CLEAN_TEXT, description })
 export const Id = (description: string) => Text(MAX_ID_CHARS, description)
 const CLEAN = new RegExp(CLEAN_TEXT, 'u')
+const isText = (text: string, max: number) => CLEAN.test(text) && [...text].length <= max
 /** Whether a text that comes by another way than a body could stand there as an id. */
-export const isId = (text: string) => CLEAN.test(text) && [...text].length <= MAX_ID_CHARS
+export const isId = (text: string) => isText(text, MAX_ID_CHARS)
+/** Likewise as an idempotency key. */
+export const isKey = (text: string) => isText(text, MAX_KEY_CHARS)
 export const Time = (description: string) =>
   Type.String({ description, examples: ['2026-01-31T12:00:00.000Z'] })
 export const Count = (description: string, minimum = 0) =>
@@ -68,8 +72,8 @@ export const PageQuery = Type.Object(
   { additionalProperties: false },
 )
 
-const IdempotencyKey = (description: string) =>
-  Type.String({ minLength: 1, maxLength: 255, pattern: HEADER_TEXT, description })
+export const IdempotencyKey = (description: string) =>
+  Type.String({ minLength: 1, maxLength: MAX_KEY_CHARS, pattern: HEADER_TEXT, description })
 
 export const IdempotencyHeaders = Type.Object({
   'idempotency-key': Type.Optional(

@@ -1,11 +1,34 @@
 import { Type } from '@sinclair/typebox'
 import { REFUND_REASONS } from '../../engine/records.ts'
-import { Count, Currency, Id, Nullable, NullableWord, PageQuery, Text, Time, Word } from './common.ts'
+import {
+  Count,
+  Currency,
+  Id,
+  IdempotencyKey,
+  MAX_KEY_CHARS,
+  Nullable,
+  NullableWord,
+  PageQuery,
+  Text,
+  Time,
+  Word,
+} from './common.ts'
 import { Order } from './orders.ts'
+
+export const PaymentHeaders = Type.Object({
+  'idempotency-key': Type.Optional(
+    IdempotencyKey('The key, only where no secret is configured: no signature covers this header'),
+  ),
+})
 
 export const PaymentBody = Type.Object(
   {
-    idempotency_key: Type.Optional(Text(255, 'May come in the Idempotency-Key header instead')),
+    idempotency_key: Type.Optional(
+      Text(
+        MAX_KEY_CHARS,
+        'Under one key a payment has one effect; without it the signed webhook-id is the key',
+      ),
+    ),
     order_id: Id('As the hold named it'),
     status: Word(['success', 'failed', 'failure'], 'failure means failed'),
     amount: Type.Optional(Count('Minor units; must be that of the order')),
@@ -30,7 +53,7 @@ export const PaymentBody = Type.Object(
 const OUTCOMES = ['parked', 'applied', 'ignored', 'refund_due'] as const
 const Reason = NullableWord(REFUND_REASONS, 'Why money is due back')
 
-export const PaymentParams = Type.Object({ idempotency_key: Text(255, 'Of the payment') })
+export const PaymentParams = Type.Object({ idempotency_key: Text(MAX_KEY_CHARS, 'Of the payment') })
 
 export const PaymentQuery = Type.Object(
   {
