@@ -150,7 +150,7 @@ export function createRecovery(options: {
     await db.locked([lockOf(shard)], async (sql) => {
       const found = await rebuilder.readRedis(shard)
       const before = await rebuilder.findRecord(sql, shard)
-      if ((await findInstallation(sql)) !== engine.installation) throw new StartError(STRANGE_DATABASE)
+      if (!isOwn(await findInstallation(sql))) throw new StartError(STRANGE_DATABASE)
       refuseStranger(before, found)
       await refuseOldMaster(sql, shard, before, found)
       await lookBack(sql, shard)
@@ -229,6 +229,9 @@ export function createRecovery(options: {
     }
   }
 
+  /** Whether a database is that of this engine; one that names no installation takes any. */
+  const isOwn = (installation: string) => engine.installation === '' || engine.installation === installation
+
   function closeAll(reason: string): void {
     for (const shard of all) fence.close(shard, reason, 'wrong')
   }
@@ -248,7 +251,7 @@ export function createRecovery(options: {
         return { count, shards: await findEpochs(sql), installation: await findInstallation(sql) }
       })
       marks.watch.commits = known.count
-      if (known.installation !== engine.installation) closeAll(STRANGE_DATABASE)
+      if (!isOwn(known.installation)) closeAll(STRANGE_DATABASE)
       for (const { shard, epoch, is_behind } of known.shards) {
         if (!fence.isOpen(shard)) continue
         if (is_behind) fence.close(shard, 'PostgreSQL has come back from the past', 'wrong')
