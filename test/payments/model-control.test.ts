@@ -55,8 +55,8 @@ const RULES: Record<string, Change> = {
   'an order that is due is not told from others': [['and now >= tonumber(order.pay_by_ms)', '']],
   'a payment that is not applied is not journalled': [
     [
-      "entry, record = redis.call('XADD', keys.journal, '*', 'order', '', 'payments', payments_json), order_text(order)",
-      "entry, record = '', order_text(order)",
+      "entry = redis.call('XADD', keys.journal, '*', 'order', '', 'payments', payments_json, 'basis', record)",
+      "entry = ''",
     ],
   ],
 }
