@@ -1,4 +1,3 @@
-import type { Fence } from './fence.ts'
 import type { Keys } from './keys.ts'
 import type { Nodes } from './nodes.ts'
 import { parseProduct, type Terms } from './products.ts'
@@ -20,7 +19,7 @@ export type RememberedOrder = { order: Order; payments: Payment[] }
  * What the Redis of a shard remembers beyond what it needs: what it would take to tell a PostgreSQL that has lost it. Read while nobody
  * changes the shard.
  */
-export function createRemembered({ nodes, keys, fence }: { nodes: Nodes; keys: Keys; fence: Fence }) {
+export function createRemembered({ nodes, keys }: { nodes: Nodes; keys: Keys }) {
   async function* scan(shard: number, beginning: string): AsyncGenerator<string[]> {
     let cursor = '0'
     do {
@@ -119,16 +118,6 @@ export function createRemembered({ nodes, keys, fence }: { nodes: Nodes; keys: K
           { id, terms: product.terms, total: Number(fields.total), version: Number(fields.terms_version) },
         ]
       })
-    },
-
-    /** Tells the Redis of every open shard how far the commits of a writer have come. */
-    async noteMark(
-      shards: number[],
-      { writer, commits }: { writer: string; commits: number },
-    ): Promise<void> {
-      const open = shards.filter((shard) => fence.isOpen(shard))
-      const noted = open.map((shard) => nodes.of(shard).hset(keys.shard(shard, 'commits'), writer, commits))
-      await ask('marks', Promise.all(noted))
     },
   }
 }

@@ -236,7 +236,9 @@ export function createRecovery(options: {
         if (is_behind) fence.close(shard, 'PostgreSQL has come back from the past', 'wrong')
         else if (epoch > fence.epoch(shard)) fence.close(shard, `PostgreSQL has epoch ${epoch}`, 'state')
       }
-      await engine.remembered.noteMark(all, marks.watch)
+      // A step like any other: whoever has taken that Redis meanwhile is told nothing, and noticed.
+      const open = all.filter((shard) => fence.isOpen(shard))
+      await Promise.allSettled(open.map((shard) => engine.journal.noteMark(shard, marks.watch)))
     } catch (error) {
       if ((error as Error).cause instanceof PastError) notePast()
     }
