@@ -9,8 +9,9 @@ import { createWriter } from '../../src/journal/writer.ts'
 import { createRebuilder } from '../../src/recovery/rebuilder.ts'
 import { createRecovery } from '../../src/recovery/recovery.ts'
 import { verifyShard } from '../../src/recovery/verify.ts'
-import { newKey } from '../fixtures/app.ts'
+import { type App, newKey } from '../fixtures/app.ts'
 import type { Database } from '../fixtures/database.ts'
+import type { ProductBody } from '../fixtures/resources.ts'
 import { until } from '../fixtures/until.ts'
 import {
   checkAll,
@@ -53,7 +54,11 @@ async function openParts(t: Test, shop: Shop, openMark: (writer: string) => Mark
     ...{ nodes, installation, shards: 1, prefix: PREFIX, hold_ttl_ms: 600_000, order_ttl_ms: 600_000 },
     on_close: (shard, reason) => void recovery.reopen(shard, reason),
   })
-  const marks = { writer: openMark('writer of the test'), watch: openMark('watch of the test') }
+  const marks = {
+    writer: openMark('writer of the test'),
+    watch: openMark('watch of the test'),
+    admin: openMark('admin of the test'),
+  }
   const on_past = () => recovery.notePast()
   const writer = createWriter({ db, engine, mark: marks.writer, on_alarm: say, on_past })
   const rebuilder = createRebuilder({ engine, writer, say })
@@ -263,6 +268,43 @@ t.test('where Redis has lost it too, the service notices that something is gone,
     'an operator is told',
   )
 })
+
+for (const [what, is_told] of [
+  ['the id of a product that PostgreSQL has lost is not given out again', true],
+  ['control: it is where nobody counts what an admin commits', false],
+] as const) {
+  t.test(what, async (t) => {
+    const shop = await openShop(t)
+    const app = await shop.open()
+    await sellBefore(app)
+    // It looks at nothing any more: so an admin may be sooner than its next look.
+    await app.service.recovery.close()
+    await shop.postgres.keep()
+    await isReady(app)
+    const create = (by: App, name: string) =>
+      by.call('POST', '/api/products', { name, unit_amount: 100, currency: 'USD', total_stock: 5 })
+    const { query } = shop.postgres.database
+    await query('update shards set behind_since = now()')
+    t.match(await create(app, 'Early'), { status: 503 }, 'none is while any shard still has to be heard')
+    await query('update shards set behind_since = null')
+    const added = await app.expect<ProductBody>(201, create(app, 'Lost'))
+    await shop.postgres.goBack()
+    if (is_told) {
+      await isReady(app)
+      t.match(await create(app, 'Next'), { status: 503 }, 'he is refused')
+      t.notOk(app.engine.fence.isOpen(0), 'and the fence closes')
+      t.same(await query('select 1 from products where id = $1', [added.id]), [])
+      const other = await shop.open()
+      t.match(await other.readProduct(added.id), { name: 'Lost' })
+      const next = await other.expect<ProductBody>(201, create(other, 'Next'))
+      t.ok(next.id > added.id, 'no product is taken for another one')
+    } else {
+      await shop.server.redis.del(app.engine.keys.shard(0, 'commits'))
+      const other = await shop.open()
+      t.match(await create(other, 'Next'), { status: 201, body: { data: { id: added.id } } })
+    }
+  })
+}
 
 /** Remembers that it has committed something, but not how much. */
 const forgetful = (writer: string): Mark => ({
