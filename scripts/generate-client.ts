@@ -32,7 +32,7 @@ const config = readConfig({ LOG_LEVEL: 'silent' })
 const lookup = createLookup({ db, engine })
 const say = () => {}
 const rebuilder = createRebuilder({ engine, writer, say })
-const marks = { writer: createMark('writer'), watch: createMark('watch') }
+const marks = { writer: createMark('writer'), watch: createMark('watch'), admin: createMark('admin') }
 const recovery = createRecovery({ engine, db, rebuilder, marks, say })
 const publisher = createPublisher({ db, engine })
 const app = await buildApp({ config, engine, db, writer, lookup, recovery, publisher })

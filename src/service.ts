@@ -95,12 +95,17 @@ export async function openService(options: {
     },
   })
   const process_name = randomUUID()
-  const marks = { writer: createMark(`${process_name} writer`), watch: createMark(`${process_name} watch`) }
+  const marks = {
+    writer: createMark(`${process_name} writer`),
+    watch: createMark(`${process_name} watch`),
+    admin: createMark(`${process_name} admin`),
+  }
+  const on_past = () => recovery.notePast()
   const writer = createWriter({
     db,
     engine,
     mark: marks.writer,
-    on_past: () => recovery.notePast(),
+    on_past,
     on_alarm: (message) => log.error(message),
     on_commit(entries) {
       meters.committed(entries)
@@ -133,7 +138,7 @@ export async function openService(options: {
     writer,
     meters,
     lookup: createLookup(of),
-    publisher: createPublisher(of),
+    publisher: createPublisher({ ...of, mark: marks.admin, marks: Object.values(marks), on_past }),
     recovery,
     close,
   }

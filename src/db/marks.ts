@@ -70,6 +70,15 @@ export async function noteBehind(sql: Sql, marks: Mark[]): Promise<void> {
   })
 }
 
+/** Whether any shard still has to tell what PostgreSQL lacks. */
+export async function isBehind(sql: Sql): Promise<boolean> {
+  const { rows } = await sql.query({
+    name: 'is-behind',
+    text: 'select 1 from shards where behind_since is not null limit 1',
+  })
+  return rows.length > 0
+}
+
 /** Whether another living writer has a shard open in this epoch or a later one. */
 export async function isUsed(sql: Sql, shard: number, epoch: number, writer: string): Promise<boolean> {
   const { rows } = await sql.query({

@@ -1,6 +1,7 @@
 import type { Terms } from '../engine/products.ts'
 import { UnavailableError } from '../errors.ts'
 import type { Sql } from './client.ts'
+import { isBehind } from './marks.ts'
 import { PRODUCT_COLUMNS, type ProductRecord, type ProductRow, toProduct } from './products.ts'
 
 /** Locks of shelves follow this number: the first two products of one shelf must not be created side by side. */
@@ -64,6 +65,8 @@ export async function createProduct(
   shelf: string | null,
   shards: number,
 ): Promise<Shelved> {
+  // Any shard may know a product that has the next id already.
+  if (await isBehind(sql)) throw new UnavailableError('recovering', 'PostgreSQL has come back from the past')
   const id = await drawId(sql, shelf, shards)
   if (id === null) throw new UnavailableError('unavailable', `no id was free for the shelf ${shelf}`)
   await sql.query({

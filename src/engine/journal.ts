@@ -73,6 +73,11 @@ export function createJournal(options: { nodes: Nodes; run: Run; keys: Keys; fen
       await run('drop-entries', shard, { args: { writer, commits }, rest: entry_ids, epoch })
     },
 
+    /** Notes how far a writer has come, unless the shard has another epoch by now. */
+    async noteMark(shard: number, { writer, commits }: { writer: string; commits: number }): Promise<void> {
+      await run('drop-entries', shard, { args: { writer, commits } })
+    },
+
     /** Sets an entry aside that PostgreSQL keeps refusing. */
     async buryEntry(shard: number, entry_id: string, reason: string): Promise<void> {
       await run('bury-entry', shard, { args: { entry_id, reason } })

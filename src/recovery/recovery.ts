@@ -55,7 +55,7 @@ export function createRecovery(options: {
   db: Db
   rebuilder: Rebuilder
   /** How far the commits of this process have come, as far as it remembers. */
-  marks: { writer: Mark; watch: Mark }
+  marks: { writer: Mark; watch: Mark; admin: Mark }
   say: (message: string) => void
 }) {
   const { engine, db, rebuilder, marks, say } = options
@@ -121,7 +121,7 @@ export function createRecovery(options: {
   /** Finds out whether PostgreSQL lacks what this process or this Redis remembers, and notes that it has to be told. */
   async function lookBack(sql: Sql, shard: number): Promise<void> {
     const remembered = await engine.remembered.marks(shard)
-    const ahead = await marksAhead(sql, [marks.writer, marks.watch, ...remembered])
+    const ahead = await marksAhead(sql, [...Object.values(marks), ...remembered])
     if (ahead.length > 0) {
       say(`PostgreSQL has come back from the past: it lacks commits of ${ahead.length} writers`)
       const losses = ahead.map(
@@ -245,7 +245,7 @@ export function createRecovery(options: {
   async function lookAtPostgres(): Promise<void> {
     try {
       const known = await db.transaction(async (sql) => {
-        const ahead = await marksAhead(sql, [marks.writer, marks.watch])
+        const ahead = await marksAhead(sql, Object.values(marks))
         if (ahead.length > 0) throw new PastError()
         const count = await noteUse(sql, marks.watch, epochs())
         return { count, shards: await findEpochs(sql), installation: await findInstallation(sql) }
@@ -257,8 +257,9 @@ export function createRecovery(options: {
         if (is_behind) fence.close(shard, 'PostgreSQL has come back from the past', 'wrong')
         else if (epoch > fence.epoch(shard)) fence.close(shard, `PostgreSQL has epoch ${epoch}`, 'state')
       }
+      // A step like any other: whoever has taken that Redis meanwhile is told nothing, and noticed.
       const open = all.filter((shard) => fence.isOpen(shard))
-      await Promise.all(open.map((shard) => engine.journal.dropEntries(shard, [], undefined, marks.watch)))
+      await Promise.allSettled(open.map((shard) => engine.journal.noteMark(shard, marks.watch)))
     } catch (error) {
       if ((error as Error).cause instanceof PastError) notePast()
     }

@@ -1,4 +1,6 @@
-import type { Db } from '../db/client.ts'
+import { randomUUID } from 'node:crypto'
+import type { Db, Sql } from '../db/client.ts'
+import { countCommit, createMark, type Mark, marksAhead, PastError } from '../db/marks.ts'
 import type { ProductRecord } from '../db/products.ts'
 import { markLoaded, termsLeft } from '../db/terms.ts'
 import type { Engine } from '../engine/engine.ts'
@@ -9,8 +11,39 @@ export type Publisher = ReturnType<typeof createPublisher>
  * Brings terms of sale that PostgreSQL has committed to Redis. Redis keeps the highest version, so it does not matter who comes
  * first; PostgreSQL remembers which version came through, so that a sweeper finishes what a process left behind.
  */
-export function createPublisher(options: { db: Db; engine: Engine }) {
-  const { db, engine } = options
+export function createPublisher(options: {
+  db: Db
+  engine: Engine
+  /** How far its commits have come. */
+  mark?: Mark
+  /** All marks of this process, to which PostgreSQL must have come up. */
+  marks?: Mark[]
+  /** Hears that PostgreSQL lacks what it had committed. */
+  on_past?: () => void
+}) {
+  const { db, engine, mark = createMark(randomUUID()), marks = [mark], on_past } = options
+
+  /**
+   * Runs a transaction that changes products, as a commit that counts: one that PostgreSQL loses is noticed, and none is made by what
+   * a PostgreSQL from the past has to say. Rejects with UnavailableError.
+   */
+  async function change<Result>(work: (sql: Sql) => Promise<Result>): Promise<Result> {
+    let count = 0
+    try {
+      const result = await db.transaction(async (sql) => {
+        if ((await marksAhead(sql, marks)).length > 0) throw new PastError()
+        const done = await work(sql)
+        // Last of all: other changes wait here until this one is over.
+        count = await countCommit(sql, mark)
+        return done
+      })
+      mark.commits = Math.max(mark.commits, count)
+      return result
+    } catch (error) {
+      if ((error as Error).cause instanceof PastError) on_past?.()
+      throw error
+    }
+  }
 
   /** Returns false where the shard has to be rebuilt first: then it is closed, and what opens it again loads the terms. */
   async function publish(product: ProductRecord, is_new: boolean): Promise<boolean> {
@@ -24,11 +57,13 @@ export function createPublisher(options: { db: Db; engine: Engine }) {
       else engine.fence.close(shard, `product ${id} is limited by customer from now on`, 'wrong')
       return false
     }
+    await engine.journal.noteMark(shard, mark)
     await db.use((sql) => markLoaded(sql, id, version))
     return true
   }
 
   return {
+    change,
     publish,
     /** Publishes what another process committed and did not bring to Redis, in the shards that are open. */
     async publishLeft(): Promise<void> {

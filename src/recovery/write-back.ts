@@ -2,7 +2,7 @@ import { recordAdjustments } from '../db/adjustments.ts'
 import { inTransaction, isOwnFault, type Sql } from '../db/client.ts'
 import { upsertOrders } from '../db/orders.ts'
 import { findPayments, upsertPayments } from '../db/payments.ts'
-import { lockProducts } from '../db/products.ts'
+import { committedOfShard, lockProducts } from '../db/products.ts'
 import {
   noteLosses,
   recordedProducts,
@@ -20,6 +20,8 @@ import type { KeyedChange, RememberedOrder } from '../engine/remembered.ts'
 /** What a change of stock says for itself that nobody asked for under a key that is still known. */
 const REASON = 'written again from Redis, after PostgreSQL had lost it'
 
+const shelfless = (id: number) => `product ${id} was written again; whether it stood on a shelf is not known`
+
 /** How much was written again, and what could not be. */
 export type WrittenBack = { orders: number; payments: number; products: number; losses: string[] }
 
@@ -36,6 +38,9 @@ export async function writeBack(sql: Sql, shard: number, engine: Engine): Promis
   /** Products first, with all their units: PostgreSQL's floor would else refuse their orders. */
   async function writeProducts(): Promise<void> {
     const products = await remembered.products(shard)
+    if (products.length === 0 && (await committedOfShard(sql, shard)).size > 0) {
+      done.losses.push('Redis knew nothing any more of what PostgreSQL has lost')
+    }
     const changes: KeyedChange[] = []
     for await (const page of remembered.changes(shard)) changes.push(...(await unrecorded(sql, page)))
     const recorded = await recordedProducts(
@@ -51,7 +56,8 @@ export async function writeBack(sql: Sql, shard: number, engine: Engine): Promis
         if (!known) {
           await restoreProduct(sql, shard, product, total - changed)
           done.products += 1
-          done.losses.push(`product ${id} was written again; whether it stood on a shelf is not known`)
+          // With the product: should this break off, the next attempt finds it and has nothing to say.
+          await noteLosses(sql, shard, [shelfless(id)])
         } else if (known.shard !== shard) {
           done.losses.push(`product ${id} had moved to shard ${shard}, and is in shard ${known.shard} again`)
         } else if (known.version < version) {

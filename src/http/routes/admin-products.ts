@@ -22,7 +22,7 @@ const TOO_MUCH = 'makes the product worth more than can be counted'
 
 /** What only the admin does to products. PostgreSQL has committed it before Redis shows it. */
 export const adminProductRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) => {
-  const { config, engine, lookup, db, publisher, recovery } = deps
+  const { config, engine, lookup, publisher, recovery } = deps
   const adjust = createAdjust(deps)
   const sendUnknown = createSendUnknown(lookup)
 
@@ -54,7 +54,7 @@ export const adminProductRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, d
       const { total_stock, shelf = null } = request.body
       const read = readTerms(request.body, newTerms(request.body), total_stock)
       if ('wrong' in read) return sendInvalid(reply, read.wrong.path, read.wrong.message)
-      const product = await db.transaction((sql) =>
+      const product = await publisher.change((sql) =>
         createProduct(sql, read.terms, total_stock, shelf, engine.shards),
       )
       request.log.info({ product_id: product.id, total_stock, shelf }, 'a product was created')
@@ -85,7 +85,7 @@ export const adminProductRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, d
     },
     async (request, reply) => {
       const { id } = request.params
-      const changed = await db.transaction((sql) =>
+      const changed = await publisher.change((sql) =>
         changeTerms(sql, id, ({ terms, total }) => readTerms(request.body, terms, total)),
       )
       if (!changed) return sendProblem(reply, 'product_not_found')
