@@ -16,8 +16,8 @@ const SCAN_COUNT = 2_000
 const UNLINK_COUNT = 500
 /** Holds dropped or moved, or buyers loaded, in one step. */
 const MAX_STEP = 500
-/** Holds read at once: 1 ms of Redis. */
-const HOLDS_PAGE = 5_000
+/** Holds, or fields of a hash, read at once: 1 ms of Redis. */
+const PAGE = 5_000
 
 /** A hold as it stands in Redis, dead or alive. */
 export type StoredHold = Hold & { member: string; is_prepaid: boolean }
@@ -26,24 +26,34 @@ export type StoredHold = Hold & { member: string; is_prepaid: boolean }
 export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }) {
   const { nodes, run, keys } = options
 
-  function* pages<Thing>(things: Thing[]): Generator<Thing[]> {
-    for (let at = 0; at < things.length; at += MAX_STEP) yield things.slice(at, at + MAX_STEP)
+  function* pages<Thing>(things: Thing[], size = MAX_STEP): Generator<Thing[]> {
+    for (let at = 0; at < things.length; at += size) yield things.slice(at, at + size)
+  }
+
+  /** What the fields of a hash say. In pages: some 100,000 arguments of one call are more than the stack holds. */
+  async function readFields(shard: number, key: ShardKey, fields: string[]): Promise<Array<string | null>> {
+    const found: Array<string | null> = []
+    for (const page of pages(fields, PAGE)) {
+      const values = await ask(key, nodes.of(shard).hmget(keys.shard(shard, key), ...page))
+      for (const value of values) found.push(value)
+    }
+    return found
   }
 
   async function storedHolds(shard: number, key: 'holds' | 'prepaid'): Promise<StoredHold[]> {
     const found: StoredHold[] = []
-    for (let from = 0; ; from += HOLDS_PAGE) {
+    for (let from = 0; ; from += PAGE) {
       const name = keys.shard(shard, key)
       const flat = await ask(
         'holds',
-        nodes.of(shard).zrange(name, String(from), String(from + HOLDS_PAGE - 1), 'WITHSCORES'),
+        nodes.of(shard).zrange(name, String(from), String(from + PAGE - 1), 'WITHSCORES'),
       )
       for (let at = 0; at + 1 < flat.length; at += 2) {
         const member = flat[at] as string
         const hold = parseHold(member, expiresAtMs(flat[at + 1] as string))
         found.push({ ...hold, member, is_prepaid: key === 'prepaid' })
       }
-      if (flat.length < 2 * HOLDS_PAGE) return found
+      if (flat.length < 2 * PAGE) return found
     }
   }
 
@@ -71,6 +81,8 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
   }
 
   return {
+    readFields,
+
     /** Forgets counters, terms, deadlines, buyers and parked payments. Returns the time by the Redis clock. */
     async clearShard(shard: number): Promise<number> {
       const [, now_ms] = await run('clear-shard', shard, { args: {} })
@@ -152,9 +164,8 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
     /** How many of these holds can not be found by their id, because Redis has lost that they were extended. */
     async countUnfindable(shard: number, holds: StoredHold[]): Promise<number> {
       const later = holds.filter(({ id, expires_at_ms }) => expires_at_ms !== firstExpiresAtMs(id))
-      if (later.length === 0) return 0
       const ids = later.map(({ id }) => id)
-      const found = await ask('holds', nodes.of(shard).hmget(keys.shard(shard, 'extended'), ...ids))
+      const found = await readFields(shard, 'extended', ids)
       return later.filter(({ expires_at_ms }, at) => Number(found[at]) !== expires_at_ms).length
     },
 

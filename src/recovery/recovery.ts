@@ -54,8 +54,7 @@ export function createRecovery(options: {
   async function hasLostProducts(sql: Sql, shard: number, epoch: number): Promise<boolean> {
     const products = await productsOfShard(sql, shard)
     const fields = products.map(({ id }) => `${id}:total`)
-    const totals =
-      fields.length === 0 ? [] : await nodes.of(shard).hmget(keys.shard(shard, 'products'), ...fields)
+    const totals = await engine.readFields(shard, 'products', fields)
     const missing = products.filter((_, at) => totals[at] === null)
     // A product without orders may be new; but where none is known any more, live holds count on units that are gone.
     const has_holds = (await nodes.of(shard).exists(keys.shard(shard, 'holds'))) === 1
