@@ -13,8 +13,7 @@ const TYPES: Partial<Record<ShardKey, string>> = {
   dead: 'stream',
 }
 const SCAN_COUNT = 2_000
-const UNLINK_COUNT = 500
-/** Holds dropped or moved, or buyers loaded, in one step. */
+/** Keys forgotten, holds dropped or moved, buyers or results loaded, in one step. */
 const MAX_STEP = 500
 /** Holds, or fields of a hash, read at once: 1 ms of Redis. */
 const PAGE = 5_000
@@ -22,12 +21,19 @@ const PAGE = 5_000
 /** A hold as it stands in Redis, dead or alive. */
 export type StoredHold = Hold & { member: string; is_prepaid: boolean }
 
-/** What only a rebuild does to a shard. All writes but the removal of single orders carry the new epoch. */
+/**
+ * What only a rebuild does to a shard. All writes carry its epoch, so that one who lost its lock without knowing it does nothing
+ * to what its successor builds.
+ */
 export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }) {
   const { nodes, run, keys } = options
 
   function* pages<Thing>(things: Thing[], size = MAX_STEP): Generator<Thing[]> {
     for (let at = 0; at < things.length; at += size) yield things.slice(at, at + size)
+  }
+
+  async function forget(shard: number, names: string[]): Promise<void> {
+    for (const page of pages(names)) await run('forget', shard, { args: {}, keys: page })
   }
 
   /** What the fields of a hash say. In pages: some 100,000 arguments of one call are more than the stack holds. */
@@ -70,18 +76,27 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
         'results',
         nodes.of(from).scan(cursor, 'MATCH', `${beginning(from)}*`, 'COUNT', SCAN_COUNT),
       )
-      const copies = found.map(async (key) => {
+      const reads = found.map(async (key) => {
         const [value, left_ms] = await Promise.all([nodes.of(from).get(key), nodes.of(from).pttl(key)])
-        if (value === null || left_ms <= 0 || !isWanted(value)) return
-        await nodes.of(to).set(beginning(to) + key.slice(beginning(from).length), value, 'PX', left_ms)
+        if (value === null || left_ms <= 0 || !isWanted(value)) return []
+        return [{ key: beginning(to) + key.slice(beginning(from).length), value, left_ms }]
       })
-      await ask('results', Promise.all(copies))
+      const results = (await ask('results', Promise.all(reads))).flat()
+      for (const page of pages(results)) {
+        const rest = page.flatMap(({ value, left_ms }) => [value, left_ms])
+        await run('load-results', to, { args: {}, keys: page.map(({ key }) => key), rest })
+      }
       cursor = next
     } while (cursor !== '0')
   }
 
   return {
     readFields,
+
+    /** Raises the epoch of a shard to that in which this engine believes. Rejects where it is that already, or a later one. */
+    async raiseEpoch(shard: number): Promise<void> {
+      await run('raise-epoch', shard, { args: {} })
+    },
 
     /** Forgets counters, terms, deadlines, buyers and parked payments. Returns the time by the Redis clock. */
     async clearShard(shard: number): Promise<number> {
@@ -98,9 +113,7 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
             'orders',
             nodes.of(shard).scan(cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT),
           )
-          for (let at = 0; at < found.length; at += UNLINK_COUNT) {
-            await ask('orders', nodes.of(shard).unlink(...found.slice(at, at + UNLINK_COUNT)))
-          }
+          await forget(shard, found)
           cursor = next
         } while (cursor !== '0')
       }
@@ -118,8 +131,10 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
         const values = found.length === 0 ? [] : await ask('results', nodes.of(shard).mget(...found))
         const ids = values.map((value) => value && (value.split('|')[2] ?? null))
         const known = await findKnown(ids.filter((id) => id !== null))
-        const unknown = found.filter((_, at) => !known.has(ids[at] ?? ''))
-        if (unknown.length > 0) await ask('results', nodes.of(shard).unlink(...unknown))
+        await forget(
+          shard,
+          found.filter((_, at) => !known.has(ids[at] ?? '')),
+        )
         cursor = next
       } while (cursor !== '0')
     },
@@ -141,8 +156,10 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
           return { product_id: Number(product), idempotency_key: rest.join(':') }
         })
         const known = found.length === 0 ? new Set() : await findKnown(asked)
-        const unknown = found.filter((key) => !known.has(key.slice(prefix.length)))
-        if (unknown.length > 0) await ask('results', nodes.of(shard).unlink(...unknown))
+        await forget(
+          shard,
+          found.filter((key) => !known.has(key.slice(prefix.length))),
+        )
         cursor = next
       } while (cursor !== '0')
     },
@@ -152,7 +169,7 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
       for (const [name, type] of Object.entries(TYPES)) {
         const key = keys.shard(shard, name as ShardKey)
         const found = await ask('type', nodes.of(shard).type(key))
-        if (found !== type && found !== 'none') await ask('type', nodes.of(shard).unlink(key))
+        if (found !== type && found !== 'none') await forget(shard, [key])
       }
     },
 

@@ -89,8 +89,9 @@ export function createMover({ engine, db, rebuilder }: { engine: Engine; db: Db;
     let orders = 0
     if (shared.length === 0 && unwritten === 0) {
       const epochs = new Map(both.map(({ shard, epoch }) => [shard, epoch]))
-      await rebuilder.engineAt(to, epochs.get(to) ?? 0).copyHolds(to, holds)
-      await engine.copyResults(from, to, new Set(product_ids))
+      const at_epoch = rebuilder.engineAt(to, epochs.get(to) ?? 0)
+      await at_epoch.copyHolds(to, holds)
+      await at_epoch.copyResults(from, to, new Set(product_ids))
       const hold_ids = holds.map(({ id }) => id)
       orders = await moveProducts(sql, { product_ids, from, to, hold_ids }, epochs)
     }

@@ -1,5 +1,5 @@
 import type { Sql } from '../db/client.ts'
-import { findShard, type ShardRecord, saveShard } from '../db/shards.ts'
+import { findShard, raiseShard, type ShardRecord, saveShard } from '../db/shards.ts'
 import { createEngine, type Engine } from '../engine/engine.ts'
 import { FORM, formOf, readIdentity, UNFINISHED } from '../engine/redis.ts'
 import { StartError } from '../errors.ts'
@@ -65,17 +65,19 @@ export function createRebuilder(options: {
 
     /**
      * Raises the epoch of a shard, first of all in PostgreSQL: nobody commits any more what a rebuild would not see. Then
-     * finishes its journal. Should this process die now, the next one begins again.
+     * finishes its journal. Should this process die now, the next one begins again. Rejects where somebody else has raised
+     * it as high: then this process has lost its lock, and the shard is not its own.
      */
     async begin(sql: Sql, shard: number, epoch: number, why: string): Promise<void> {
       say(`shard ${shard}: rebuilding as epoch ${epoch}, because ${why}`)
-      await saveShard(sql, shard, { epoch, redis_identity: UNFINISHED })
-      await nodes.of(shard).set(keys.shard(shard, 'epoch'), epoch)
-      await engine.forgetMistyped(shard)
+      await raiseShard(sql, shard, { epoch, redis_identity: UNFINISHED })
+      const at_epoch = engineAt(shard, epoch)
+      await at_epoch.raiseEpoch(shard)
+      await at_epoch.forgetMistyped(shard)
       await finishJournal(engine, writer, shard, 0, epoch)
     },
 
-    /** Rebuilds a shard whose epoch was raised. */
+    /** Rebuilds a shard whose epoch was raised. Rejects where somebody else has raised it again: then it is not open here. */
     async complete(sql: Sql, shard: number, epoch: number, redis_identity: string): Promise<void> {
       const started_ms = performance.now()
       const { holds, dropped, orders } = await rebuildShard(sql, shard, engineAt(shard, epoch))
