@@ -57,11 +57,16 @@ export async function marksAhead(sql: Sql, marks: Mark[]): Promise<Mark[]> {
 }
 
 /**
- * Notes that PostgreSQL lacks what it had, and takes these marks for its own: from now on every shard that has a record is behind until
- * what its Redis knows has been written again.
+ * Notes that PostgreSQL lacks what it had, and takes these marks for its own: from now on every shard is behind until what its Redis
+ * knows has been written again, also one that PostgreSQL does not know any more.
  */
-export async function noteBehind(sql: Sql, marks: Mark[]): Promise<void> {
-  await sql.query('update shards set behind_since = now() where behind_since is null')
+export async function noteBehind(sql: Sql, marks: Mark[], shards: number): Promise<void> {
+  await sql.query(
+    `insert into shards as known (shard, epoch, redis_identity, behind_since)
+      select shard, 0, '', now() from generate_series(0, $1::int - 1) as shard
+      on conflict (shard) do update set behind_since = coalesce(known.behind_since, now())`,
+    [shards],
+  )
   await sql.query({
     name: 'settle-marks',
     text: `insert into writers as known (writer, commits) select writer, max(commits) from unnest($1::text[], $2::bigint[]) as asked (writer, commits) group by writer
@@ -95,11 +100,16 @@ const ALIVE_SECONDS = 4
 /** Whoever has been silent for so long is gone, and whatever remembers its commits. */
 const FORGET_DAYS = 30
 
-/** Forgets the writers of processes that have been gone for long. One that lives may have written nothing for as long. */
-export async function forgetWriters(sql: Sql): Promise<void> {
-  await sql.query(
-    `delete from writers where split_part(writer, ' ', 1) in (
+/** The writers of processes that have been gone for long. One that lives may have written nothing for as long. */
+export async function goneWriters(sql: Sql): Promise<string[]> {
+  const { rows } = await sql.query<{ writer: string }>(
+    `select writer from writers where split_part(writer, ' ', 1) in (
        select split_part(writer, ' ', 1) from writers group by 1 having max(seen_at) < now() - make_interval(days => $1))`,
     [FORGET_DAYS],
   )
+  return rows.map(({ writer }) => writer)
+}
+
+export async function forgetWriters(sql: Sql, writers: string[]): Promise<void> {
+  await sql.query('delete from writers where writer = any($1::text[])', [writers])
 }

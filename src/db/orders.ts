@@ -32,6 +32,32 @@ export class OtherHistoryError extends Error {
   }
 }
 
+/** PostgreSQL does not have the order yet on which something was decided. Of the class of errors that blame the data. */
+export class EarlyError extends Error {
+  readonly code = 'P0001'
+  constructor(what: string) {
+    super(`PostgreSQL does not have ${what} as it was`)
+  }
+}
+
+/**
+ * Throws EarlyError where PostgreSQL does not have one of these orders as it is, or what became of that, and OtherHistoryError where it
+ * has another history of it.
+ */
+export async function requireHistories(sql: Sql, orders: Order[]): Promise<void> {
+  if (orders.length === 0) return
+  const known = await findHistories(
+    sql,
+    orders.map(({ id }) => id),
+  )
+  for (const { id, history } of orders) {
+    const own = `${known.get(id) ?? ''},`
+    if (own.startsWith(`${history},`)) continue
+    if (known.has(id) && !`${history},`.startsWith(own)) throw new OtherHistoryError(`order ${id}`)
+    throw new EarlyError(`order ${id}`)
+  }
+}
+
 /** Throws where one of these orders is neither what PostgreSQL has, nor what became of that, nor what that came of. */
 async function refuseOtherHistories(sql: Sql, orders: Order[]): Promise<void> {
   const { rows } = await sql.query<{ id: string }>({
@@ -172,6 +198,16 @@ export async function unpaidOrders(sql: Sql, shard: number, after: string, limit
     values: [shard, after === '' ? '' : orderId(after), limit],
   })
   return rows.map(toOrder)
+}
+
+/** The histories of those of these orders that there are, by id (without `ord_`). */
+export async function findHistories(sql: Sql, ids: string[]): Promise<Map<string, string>> {
+  const { rows } = await sql.query<{ id: string; history: string }>({
+    name: 'find-histories',
+    text: 'select id, history from orders where id = any($1::text[])',
+    values: [ids.map(orderId)],
+  })
+  return new Map(rows.map(({ id, history }) => [id.slice('ord_'.length), history]))
 }
 
 /** Those of these ids (without `ord_`) that orders have. */

@@ -1,3 +1,4 @@
+import { UnavailableError } from '../errors.ts'
 import type { Sql } from './client.ts'
 
 /**
@@ -16,17 +17,42 @@ export async function findShard(sql: Sql, shard: number): Promise<ShardRecord> {
   return rows[0] ?? { epoch: 0, redis_identity: '', is_behind: false }
 }
 
+function refuseOvertaken(shard: number, count: number | null): void {
+  if (count === 1) return
+  throw new UnavailableError('recovering', `shard ${shard} is being rebuilt by somebody else`)
+}
+
+/**
+ * Records a new epoch of a shard. Throws UnavailableError where it has that one already, or a later one: somebody else has the
+ * shard.
+ */
+export async function raiseShard(
+  sql: Sql,
+  shard: number,
+  { epoch, redis_identity }: Pick<ShardRecord, 'epoch' | 'redis_identity'>,
+): Promise<void> {
+  const { rowCount } = await sql.query({
+    name: 'raise-shard',
+    text: `insert into shards (shard, epoch, redis_identity) values ($1, $2, $3)
+      on conflict (shard) do update set epoch = excluded.epoch, redis_identity = excluded.redis_identity
+        where shards.epoch < excluded.epoch`,
+    values: [shard, epoch, redis_identity],
+  })
+  refuseOvertaken(shard, rowCount)
+}
+
+/** Records which Redis has a shard since this epoch. Throws UnavailableError where it has another epoch by now. */
 export async function saveShard(
   sql: Sql,
   shard: number,
   { epoch, redis_identity }: Pick<ShardRecord, 'epoch' | 'redis_identity'>,
 ): Promise<void> {
-  await sql.query({
+  const { rowCount } = await sql.query({
     name: 'save-shard',
-    text: `insert into shards (shard, epoch, redis_identity) values ($1, $2, $3)
-      on conflict (shard) do update set epoch = excluded.epoch, redis_identity = excluded.redis_identity`,
+    text: 'update shards set redis_identity = $3 where shard = $1 and epoch = $2',
     values: [shard, epoch, redis_identity],
   })
+  refuseOvertaken(shard, rowCount)
 }
 
 /**

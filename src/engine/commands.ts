@@ -45,12 +45,15 @@ export type Replies = {
   'bury-entry': ['fenced' | 'unknown_entry' | 'buried']
   'drop-entries': ['fenced' | 'dropped']
   'load-product': ['fenced' | 'unknown' | 'outdated' | 'recount' | 'updated' | 'loaded']
+  'raise-epoch': ['fenced' | 'raised']
   'clear-shard': ['fenced'] | ['cleared', now_ms: number]
+  forget: ['fenced' | 'forgotten']
   'drop-holds': ['fenced' | 'dropped']
   'load-holds': ['fenced' | 'loaded']
   'load-buyers': ['fenced' | 'loaded']
   'load-order': ['fenced' | 'known' | 'loaded']
   'load-parked': ['fenced' | 'loaded']
+  'load-results': ['fenced' | 'loaded']
   'read-products': ['fenced'] | ['done', now_ms: number, ...Array<Array<string | null>>]
   'read-stock': ['fenced'] | ['done', now_ms: number, ...Array<Array<string | null>>]
 }
@@ -238,10 +241,20 @@ export const SIGNATURES = {
     args: ['epoch', 'writer', 'commits', 'entry_ids...'],
     statuses: ['fenced', 'dropped'],
   },
+  'raise-epoch': {
+    keys: ['epoch'],
+    args: ['epoch'],
+    statuses: ['fenced', 'raised'],
+  },
   'clear-shard': {
     keys: ['epoch', 'products', 'deadlines', 'buyers', 'parked', 'extended'],
     args: ['epoch'],
     statuses: ['fenced', 'cleared'],
+  },
+  forget: {
+    keys: ['epoch', 'order...', 'parked_payments...', 'idem...'],
+    args: ['epoch'],
+    statuses: ['fenced', 'forgotten'],
   },
   'drop-holds': {
     keys: ['epoch', 'holds', 'prepaid', 'released...'],
@@ -266,6 +279,11 @@ export const SIGNATURES = {
   'load-parked': {
     keys: ['epoch', 'parked', 'parked_payments'],
     args: ['epoch', 'id', 'key', 'payment', 'deadline_ms'],
+    statuses: ['fenced', 'loaded'],
+  },
+  'load-results': {
+    keys: ['epoch', 'idem...'],
+    args: ['epoch', 'results...'],
     statuses: ['fenced', 'loaded'],
   },
   'read-products': {

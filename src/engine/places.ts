@@ -33,6 +33,12 @@ export function createPlaces({ shards, fence }: { shards: number; fence: Fence }
       shard_by_product.set(product_id, shard)
     },
 
+    /** Forgets all moves, before those that there are become known. */
+    forgetMoves(): void {
+      last_moves.clear()
+      ways.clear()
+    },
+
     knowMoves(moves: Move[]): void {
       for (const move of moves) {
         const { product_id, from_shard, to_shard } = move

@@ -13,37 +13,53 @@ const TYPES: Partial<Record<ShardKey, string>> = {
   dead: 'stream',
 }
 const SCAN_COUNT = 2_000
-const UNLINK_COUNT = 500
-/** Holds dropped or moved, or buyers loaded, in one step. */
+/** Keys forgotten, holds dropped or moved, buyers or results loaded, in one step. */
 const MAX_STEP = 500
-/** Holds read at once: 1 ms of Redis. */
-const HOLDS_PAGE = 5_000
+/** Holds, or fields of a hash, read at once: 1 ms of Redis. */
+const PAGE = 5_000
 
 /** A hold as it stands in Redis, dead or alive. */
 export type StoredHold = Hold & { member: string; is_prepaid: boolean }
 
-/** What only a rebuild does to a shard. All writes but the removal of single orders carry the new epoch. */
+/**
+ * What only a rebuild does to a shard. All writes carry its epoch, so that one who lost its lock without knowing it does nothing
+ * to what its successor builds.
+ */
 export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }) {
   const { nodes, run, keys } = options
 
-  function* pages<Thing>(things: Thing[]): Generator<Thing[]> {
-    for (let at = 0; at < things.length; at += MAX_STEP) yield things.slice(at, at + MAX_STEP)
+  function* pages<Thing>(things: Thing[], size = MAX_STEP): Generator<Thing[]> {
+    for (let at = 0; at < things.length; at += size) yield things.slice(at, at + size)
+  }
+
+  async function forget(shard: number, names: string[]): Promise<void> {
+    for (const page of pages(names)) await run('forget', shard, { args: {}, keys: page })
+  }
+
+  /** What the fields of a hash say. In pages: some 100,000 arguments of one call are more than the stack holds. */
+  async function readFields(shard: number, key: ShardKey, fields: string[]): Promise<Array<string | null>> {
+    const found: Array<string | null> = []
+    for (const page of pages(fields, PAGE)) {
+      const values = await ask(key, nodes.of(shard).hmget(keys.shard(shard, key), ...page))
+      for (const value of values) found.push(value)
+    }
+    return found
   }
 
   async function storedHolds(shard: number, key: 'holds' | 'prepaid'): Promise<StoredHold[]> {
     const found: StoredHold[] = []
-    for (let from = 0; ; from += HOLDS_PAGE) {
+    for (let from = 0; ; from += PAGE) {
       const name = keys.shard(shard, key)
       const flat = await ask(
         'holds',
-        nodes.of(shard).zrange(name, String(from), String(from + HOLDS_PAGE - 1), 'WITHSCORES'),
+        nodes.of(shard).zrange(name, String(from), String(from + PAGE - 1), 'WITHSCORES'),
       )
       for (let at = 0; at + 1 < flat.length; at += 2) {
         const member = flat[at] as string
         const hold = parseHold(member, expiresAtMs(flat[at + 1] as string))
         found.push({ ...hold, member, is_prepaid: key === 'prepaid' })
       }
-      if (flat.length < 2 * HOLDS_PAGE) return found
+      if (flat.length < 2 * PAGE) return found
     }
   }
 
@@ -60,17 +76,28 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
         'results',
         nodes.of(from).scan(cursor, 'MATCH', `${beginning(from)}*`, 'COUNT', SCAN_COUNT),
       )
-      const copies = found.map(async (key) => {
+      const reads = found.map(async (key) => {
         const [value, left_ms] = await Promise.all([nodes.of(from).get(key), nodes.of(from).pttl(key)])
-        if (value === null || left_ms <= 0 || !isWanted(value)) return
-        await nodes.of(to).set(beginning(to) + key.slice(beginning(from).length), value, 'PX', left_ms)
+        if (value === null || left_ms <= 0 || !isWanted(value)) return []
+        return [{ key: beginning(to) + key.slice(beginning(from).length), value, left_ms }]
       })
-      await ask('results', Promise.all(copies))
+      const results = (await ask('results', Promise.all(reads))).flat()
+      for (const page of pages(results)) {
+        const rest = page.flatMap(({ value, left_ms }) => [value, left_ms])
+        await run('load-results', to, { args: {}, keys: page.map(({ key }) => key), rest })
+      }
       cursor = next
     } while (cursor !== '0')
   }
 
   return {
+    readFields,
+
+    /** Raises the epoch of a shard to that in which this engine believes. Rejects where it is that already, or a later one. */
+    async raiseEpoch(shard: number): Promise<void> {
+      await run('raise-epoch', shard, { args: {} })
+    },
+
     /** Forgets counters, terms, deadlines, buyers and parked payments. Returns the time by the Redis clock. */
     async clearShard(shard: number): Promise<number> {
       const [, now_ms] = await run('clear-shard', shard, { args: {} })
@@ -86,9 +113,7 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
             'orders',
             nodes.of(shard).scan(cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT),
           )
-          for (let at = 0; at < found.length; at += UNLINK_COUNT) {
-            await ask('orders', nodes.of(shard).unlink(...found.slice(at, at + UNLINK_COUNT)))
-          }
+          await forget(shard, found)
           cursor = next
         } while (cursor !== '0')
       }
@@ -106,8 +131,10 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
         const values = found.length === 0 ? [] : await ask('results', nodes.of(shard).mget(...found))
         const ids = values.map((value) => value && (value.split('|')[2] ?? null))
         const known = await findKnown(ids.filter((id) => id !== null))
-        const unknown = found.filter((_, at) => !known.has(ids[at] ?? ''))
-        if (unknown.length > 0) await ask('results', nodes.of(shard).unlink(...unknown))
+        await forget(
+          shard,
+          found.filter((_, at) => !known.has(ids[at] ?? '')),
+        )
         cursor = next
       } while (cursor !== '0')
     },
@@ -129,8 +156,10 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
           return { product_id: Number(product), idempotency_key: rest.join(':') }
         })
         const known = found.length === 0 ? new Set() : await findKnown(asked)
-        const unknown = found.filter((key) => !known.has(key.slice(prefix.length)))
-        if (unknown.length > 0) await ask('results', nodes.of(shard).unlink(...unknown))
+        await forget(
+          shard,
+          found.filter((key) => !known.has(key.slice(prefix.length))),
+        )
         cursor = next
       } while (cursor !== '0')
     },
@@ -140,7 +169,7 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
       for (const [name, type] of Object.entries(TYPES)) {
         const key = keys.shard(shard, name as ShardKey)
         const found = await ask('type', nodes.of(shard).type(key))
-        if (found !== type && found !== 'none') await ask('type', nodes.of(shard).unlink(key))
+        if (found !== type && found !== 'none') await forget(shard, [key])
       }
     },
 
@@ -152,9 +181,8 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
     /** How many of these holds can not be found by their id, because Redis has lost that they were extended. */
     async countUnfindable(shard: number, holds: StoredHold[]): Promise<number> {
       const later = holds.filter(({ id, expires_at_ms }) => expires_at_ms !== firstExpiresAtMs(id))
-      if (later.length === 0) return 0
       const ids = later.map(({ id }) => id)
-      const found = await ask('holds', nodes.of(shard).hmget(keys.shard(shard, 'extended'), ...ids))
+      const found = await readFields(shard, 'extended', ids)
       return later.filter(({ expires_at_ms }, at) => Number(found[at]) !== expires_at_ms).length
     },
 

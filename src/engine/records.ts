@@ -203,7 +203,8 @@ export function formatSeen(payment: Payment): string {
 export function parseSeen(order_id: string, idempotency_key: string, seen: string): Payment {
   const [status, amount, currency, first_outcome, , outcome, reason, created_at_ms, seq, ...rest] =
     seen.split('|')
-  const [payment_method, transaction_id] = JSON.parse(rest.join('|')) as string[]
+  // Version 0.1 kept no more than what it needed to know the payment again.
+  const [payment_method, transaction_id] = rest.length > 0 ? (JSON.parse(rest.join('|')) as string[]) : []
   return {
     idempotency_key,
     order_id,
@@ -212,11 +213,11 @@ export function parseSeen(order_id: string, idempotency_key: string, seen: strin
     currency: orNull(currency),
     payment_method: orNull(payment_method),
     transaction_id: orNull(transaction_id),
-    outcome: outcome as PaymentOutcome,
+    outcome: (outcome ?? first_outcome) as PaymentOutcome,
     first_outcome: first_outcome as PaymentOutcome,
     reason: orNull(reason) as RefundReason | null,
-    created_at_ms: Number(created_at_ms),
-    seq: Number(seq),
+    created_at_ms: Number(created_at_ms ?? 0),
+    seq: Number(seq ?? 0),
   }
 }
 

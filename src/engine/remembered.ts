@@ -39,9 +39,9 @@ export function createRemembered({ nodes, keys }: { nodes: Nodes; keys: Keys }) 
       return Object.entries(found).map(([writer, commits]) => ({ writer, commits: Number(commits) }))
     },
 
-    /** Forgets the marks of a shard, which PostgreSQL has come up to. */
-    async forgetMarks(shard: number): Promise<void> {
-      await ask('marks', nodes.of(shard).unlink(keys.shard(shard, 'commits')))
+    /** Forgets the marks of writers that are gone. */
+    async forgetMarks(shard: number, writers: string[]): Promise<void> {
+      await ask('marks', nodes.of(shard).hdel(keys.shard(shard, 'commits'), ...writers))
     },
 
     /** Orders that are live or were so until three days ago, with the payments that they have seen. */

@@ -67,9 +67,10 @@ export async function redriveBuried(
   const refused: string[] = []
   for (const { dead_id, entry } of await engine.journal.buriedEntries(shard, MAX_ENTRIES)) {
     try {
-      await writer.commit(entry)
+      const committed = await writer.commit(entry)
       await engine.journal.dropBuried(shard, dead_id)
-      written += 1
+      if (committed === 'committed') written += 1
+      else refused.push(`PostgreSQL will never take it (${committed})`)
     } catch (error) {
       refused.push((error as Error).message)
     }

@@ -1,8 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import { findAdjustment, recordAdjustments } from '../db/adjustments.ts'
 import { type Db, inOrder, isOwnFault, type Sql } from '../db/client.ts'
-import { countCommit, createMark, type Mark, PastError } from '../db/marks.ts'
-import { findOrders, OtherHistoryError, type PlacedOrder, upsertOrders } from '../db/orders.ts'
+import { countCommit, createMark, type Mark, marksAhead, PastError } from '../db/marks.ts'
+import {
+  EarlyError,
+  findOrders,
+  OtherHistoryError,
+  type PlacedOrder,
+  requireHistories,
+  upsertOrders,
+} from '../db/orders.ts'
 import {
   findPayments,
   isSamePayment,
@@ -59,19 +66,15 @@ async function refuseLate(sql: Sql, entries: Entry[]): Promise<void> {
   }
 }
 
-/**
- * Orders as the entries have left them, or found them: of several transitions of one in a batch only the latest is written, since
- * one statement can not change a row twice.
- */
+/** Of several transitions of one order in a batch only the latest is written: one statement can not change a row twice. */
 function latestOrders(entries: Entry[]): PlacedOrder[] {
   const latest = new Map<string, PlacedOrder>()
-  for (const { shard, order, basis } of entries) {
-    const one = order ?? basis
-    if (!one) continue
-    const known = latest.get(one.id)?.order
-    if (known && isOrComesOf(known, one)) continue
-    if (known && !isOrComesOf(one, known)) throw new OtherHistoryError(`order ${one.id}`)
-    latest.set(one.id, { shard, order: one })
+  for (const { shard, order } of entries) {
+    if (!order) continue
+    const known = latest.get(order.id)?.order
+    if (known && isOrComesOf(known, order)) continue
+    if (known && !isOrComesOf(order, known)) throw new OtherHistoryError(`order ${order.id}`)
+    latest.set(order.id, { shard, order })
   }
   return [...latest.values()]
 }
@@ -104,6 +107,10 @@ async function write(sql: Sql, entries: Entry[]): Promise<void> {
     recordAdjustments(sql, added),
     upsertOrders(sql, orders),
     recordAdjustments(sql, taken_out),
+    requireHistories(
+      sql,
+      entries.flatMap(({ basis }) => basis ?? []),
+    ),
     upsertPayments(sql, payments),
   ])
 }
@@ -115,7 +122,7 @@ const isTooMuch = (error: unknown) =>
 
 /** Money that came for an order which the floor refused has to go back, and its sender is told so first. */
 function refundDue(payment: Payment): Payment {
-  if (payment.status !== 'success') return payment
+  if (payment.status !== 'success' || payment.outcome === 'refund_due') return payment
   const first_outcome = payment.first_outcome === 'applied' ? 'refund_due' : payment.first_outcome
   return { ...payment, outcome: 'refund_due', first_outcome, reason: 'no_units_left' }
 }
@@ -232,6 +239,26 @@ export function createWriter(options: {
     return (await isWritten(entry)) ? 'committed' : new UnavailableError('recovering', late.message)
   }
 
+  /**
+   * Payments that were decided on an order which PostgreSQL does not have: it is in the journal, before them, or was undone; or somebody
+   * else has written it meanwhile.
+   */
+  async function commitEarly(entry: Entry): Promise<Committed | Error> {
+    for await (const page of engine.journal.pages(entry.shard)) {
+      const before = page.filter(({ order }) => order?.id === entry.basis?.id)
+      if (before.length > 0) await writeBatch(before.map((one) => ({ ...one, epoch: entry.epoch })))
+    }
+    try {
+      await writeBatch([entry])
+      drop([entry])
+      return 'committed'
+    } catch (error) {
+      if (!(error instanceof EarlyError)) throw error
+      undo(entry, error.message)
+      return new UnavailableError('recovering', error.message)
+    }
+  }
+
   /** What PostgreSQL will never take is taken out of Redis again, by a rebuild. */
   function undo(entry: Entry, why: string): void {
     drop([entry])
@@ -258,14 +285,19 @@ export function createWriter(options: {
     }
   }
 
+  /** Whether PostgreSQL lacks commits that this process or Redis knows of: then the floor does not know what it says. */
+  async function isPast(shard: number): Promise<boolean> {
+    const marks = [{ ...mark }, ...(await engine.remembered.marks(shard))]
+    return (await db.use((sql) => marksAhead(sql, marks))).length > 0
+  }
+
   /**
    * What the floor would not take. Units are free in Redis before PostgreSQL has what freed them, so its first word is no verdict: it is
    * one once everything that the journal has to make room with is written, and nothing has come to the journal meanwhile. While
    * the shard goes on there may always be more; then the shard closes, and the rebuild looks again while nobody can change it.
    */
   async function commitRefused(entry: Entry): Promise<Committed | Error> {
-    const { shard, adjustment } = entry
-    const order = entry.order ?? entry.basis
+    const { shard, order, adjustment } = entry
     for (let looks = 0; looks < MAX_LOOKS; looks += 1) {
       const last_id = await engine.journal.lastId(shard)
       await giveBackFirst(entry)
@@ -278,6 +310,10 @@ export function createWriter(options: {
         if (!isFloor(error)) throw error
       }
       if ((await engine.journal.lastId(shard)) !== last_id) continue
+      if (await isPast(shard)) {
+        on_past?.()
+        return new UnavailableError('recovering', 'PostgreSQL lacks what it had')
+      }
       if (order) {
         const payments = entry.payments.map(refundDue)
         await transact((sql) => [refuseLate(sql, [entry]), write(sql, [makeEntry(entry, { payments })])])
@@ -311,6 +347,7 @@ export function createWriter(options: {
         undo(entry, error.message)
         return new UnavailableError('recovering', error.message)
       }
+      if (error instanceof EarlyError) return commitEarly(entry)
       return isFloor(error) ? commitRefused(entry) : (error as Error)
     }
   }

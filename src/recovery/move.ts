@@ -66,8 +66,11 @@ export function createMover({ engine, db, rebuilder }: { engine: Engine; db: Db;
 
   /** Which epoch a shard gets next, and which Redis has it. */
   async function nextOf(sql: Sql, shard: number) {
+    const found = await rebuilder.readRedis(shard)
+    rebuilder.refuseStranger(await rebuilder.findRecord(sql, shard), found)
+    await rebuilder.lookBack(sql, shard, [], found)
     const known = await rebuilder.findRecord(sql, shard)
-    const { epoch, redis_identity } = await rebuilder.readRedis(shard)
+    const { epoch, redis_identity } = found
     return { shard, epoch: Math.max(known.epoch, epoch) + 1, redis_identity }
   }
 
@@ -89,8 +92,9 @@ export function createMover({ engine, db, rebuilder }: { engine: Engine; db: Db;
     let orders = 0
     if (shared.length === 0 && unwritten === 0) {
       const epochs = new Map(both.map(({ shard, epoch }) => [shard, epoch]))
-      await rebuilder.engineAt(to, epochs.get(to) ?? 0).copyHolds(to, holds)
-      await engine.copyResults(from, to, new Set(product_ids))
+      const at_epoch = rebuilder.engineAt(to, epochs.get(to) ?? 0)
+      await at_epoch.copyHolds(to, holds)
+      await at_epoch.copyResults(from, to, new Set(product_ids))
       const hold_ids = holds.map(({ id }) => id)
       orders = await moveProducts(sql, { product_ids, from, to, hold_ids }, epochs)
     }

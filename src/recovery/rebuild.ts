@@ -30,9 +30,10 @@ function paidFor(holds: Hold[], parked: Payment[]): Set<string> {
 }
 
 /**
- * Which holds go on: those that are alive and not orders already, the earliest first, as long as there are units for
- * them. What does not fit beside the orders of PostgreSQL is dropped and remembered as gone. Holds of products that live in
- * another shard are what a move has left here, or brought here before it broke off: they go on there.
+ * Which holds go on: those that are alive and not orders already, as long as there are units for them; first those whose
+ * money has come, then the earliest. What does not fit beside the orders of PostgreSQL is dropped and remembered as gone.
+ * Holds of products that live in another shard are what a move has left here, or brought here before it broke off: they go
+ * on there.
  */
 export function chooseSurvivors(
   holds: StoredHold[],
@@ -43,7 +44,9 @@ export function chooseSurvivors(
 ): Survivors {
   const free = new Map(products.map(({ id, total, pending, sold }) => [id, total - pending - sold]))
   const survivors: Survivors = { kept: [], dropped: [] }
-  for (const hold of [...holds].sort((one, other) => one.created_at_ms - other.created_at_ms)) {
+  const inTurn = (one: StoredHold, other: StoredHold) =>
+    Number(paid.has(other.id)) - Number(paid.has(one.id)) || one.created_at_ms - other.created_at_ms
+  for (const hold of holds.toSorted(inTurn)) {
     const is_over = orders.has(hold.id) || (hold.expires_at_ms <= now_ms && !paid.has(hold.id))
     const is_elsewhere = hold.items.some(({ product_id }) => !free.has(product_id))
     const fits = hold.items.every(({ product_id, qty }) => (free.get(product_id) ?? 0) >= qty)

@@ -1,7 +1,9 @@
-import type { Sql } from '../db/client.ts'
-import { findShard, type ShardRecord, saveShard } from '../db/shards.ts'
+import { inTransaction, type Sql } from '../db/client.ts'
+import { type Mark, marksAhead, noteBehind } from '../db/marks.ts'
+import { findShard, raiseShard, type ShardRecord, saveShard } from '../db/shards.ts'
+import { noteLosses } from '../db/write-back.ts'
 import { createEngine, type Engine } from '../engine/engine.ts'
-import { epochText, parseEpoch } from '../engine/epochs.ts'
+import { parseEpoch } from '../engine/epochs.ts'
 import { FORM, formOf, readIdentity, UNFINISHED } from '../engine/redis.ts'
 import { StartError } from '../errors.ts'
 import { finishJournal } from '../journal/recovery.ts'
@@ -15,6 +17,8 @@ const SHARD_LOCK = 4_863_200_000
 /** The advisory lock under which a shard is opened, rebuilt or moved from. */
 export const lockOf = (shard: number): number => SHARD_LOCK + shard
 
+/** A shard as its Redis has it. */
+export type Found = { epoch: number; installation: string; redis_identity: string }
 export type Rebuilder = ReturnType<typeof createRebuilder>
 
 /** Rebuilds shards in two steps, between which nobody else can use them. Whoever calls these has the lock of the shard. */
@@ -46,9 +50,16 @@ export function createRebuilder(options: {
     if ((await readIdentity(redis)) !== redis_identity) throw new Error('another Redis took over meanwhile')
   }
 
+  /** What the server that has a shard is, and what it has. */
+  async function readRedis(shard: number): Promise<Found> {
+    const redis = await nodes.locate(shard)
+    const redis_identity = await readIdentity(redis)
+    return { redis_identity, ...parseEpoch(await redis.get(keys.shard(shard, 'epoch'))) }
+  }
+
   /** Tells PostgreSQL what it has lost. */
-  async function bringUp(sql: Sql, shard: number): Promise<void> {
-    const { products, orders, payments, losses } = await writeBack(sql, shard, engine)
+  async function bringUp(sql: Sql, shard: number, is_recorded: boolean): Promise<void> {
+    const { products, orders, payments, losses } = await writeBack(sql, shard, engine, is_recorded)
     const counts = `${products} products, ${orders} orders and ${payments} payments`
     say(`shard ${shard}: PostgreSQL came back from the past, and was told ${counts} again`)
     for (const loss of losses) say(`shard ${shard}: ${loss}`)
@@ -66,27 +77,59 @@ export function createRebuilder(options: {
       return known
     },
 
-    /** What the server that has a shard is, and what it has. */
-    async readRedis(shard: number): Promise<{ epoch: number; installation: string; redis_identity: string }> {
-      const redis = await nodes.locate(shard)
-      const redis_identity = await readIdentity(redis)
-      return { redis_identity, ...parseEpoch(await redis.get(keys.shard(shard, 'epoch'))) }
+    readRedis,
+
+    /** Throws StartError where the Redis of a shard belongs to somebody else. Nothing of it may be touched. */
+    refuseStranger(known: ShardRecord, found: Found): void {
+      const is_own = found.installation === installation
+      // One that names nobody is of version 0.1: its own database has a record of it.
+      if (is_own || found.epoch === 0 || (found.installation === '' && known.epoch > 0)) return
+      throw new StartError(
+        'Redis belongs to another installation: give this one a Redis of its own, or the database that belongs to that Redis',
+      )
+    },
+
+    /**
+     * Finds out whether PostgreSQL lacks what these marks or those of a shard's Redis remember, or has not come up to the epoch of
+     * that Redis, which PostgreSQL hears of first. Then it notes that all shards have to tell it.
+     */
+    async lookBack(sql: Sql, shard: number, marks: Mark[], found: Found): Promise<void> {
+      const ahead = await marksAhead(sql, [...marks, ...(await engine.remembered.marks(shard))])
+      const known = await findShard(sql, shard)
+      const is_early = installation !== '' && found.installation === installation && found.epoch > known.epoch
+      if (ahead.length === 0 && (known.is_behind || !is_early)) return
+      say(`PostgreSQL has come back from the past: it lacks commits of ${ahead.length} writers`)
+      const losses = ahead.map(
+        ({ writer, commits }) =>
+          `PostgreSQL came back from the past: it had fewer than ${commits} commits of ${writer}`,
+      )
+      await inTransaction(sql, async () => {
+        await noteBehind(sql, ahead, shards)
+        await noteLosses(sql, shard, losses)
+      })
     },
 
     /**
      * Raises the epoch of a shard, first of all in PostgreSQL: nobody commits any more what a rebuild would not see. Then
-     * finishes its journal. Should this process die now, the next one begins again.
+     * finishes its journal. Should this process die now, the next one begins again. Rejects where somebody else has raised
+     * it as high: then this process has lost its lock, and the shard is not its own.
      */
     async begin(sql: Sql, shard: number, epoch: number, why: string): Promise<void> {
       say(`shard ${shard}: rebuilding as epoch ${epoch}, because ${why}`)
-      await saveShard(sql, shard, { epoch, redis_identity: UNFINISHED })
-      await nodes.of(shard).set(keys.shard(shard, 'epoch'), epochText(epoch, installation))
-      await engine.forgetMistyped(shard)
-      if ((await findShard(sql, shard)).is_behind) await bringUp(sql, shard)
+      const before = await findShard(sql, shard)
+      const found = before.is_behind ? await readRedis(shard) : undefined
+      await raiseShard(sql, shard, { epoch, redis_identity: UNFINISHED })
+      const at_epoch = engineAt(shard, epoch)
+      await at_epoch.raiseEpoch(shard)
+      await at_epoch.forgetMistyped(shard)
+      if (found) {
+        const is_recorded = found.redis_identity === before.redis_identity || found.epoch > before.epoch
+        await bringUp(sql, shard, is_recorded)
+      }
       await finishJournal(engine, writer, shard, { epoch })
     },
 
-    /** Rebuilds a shard whose epoch was raised. */
+    /** Rebuilds a shard whose epoch was raised. Rejects where somebody else has raised it again: then it is not open here. */
     async complete(sql: Sql, shard: number, epoch: number, redis_identity: string): Promise<void> {
       const started_ms = performance.now()
       const { holds, dropped, orders } = await rebuildShard(sql, shard, engineAt(shard, epoch))

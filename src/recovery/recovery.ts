@@ -1,27 +1,26 @@
 import { setTimeout } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
-import { type Db, inTransaction, type Sql } from '../db/client.ts'
+import type { Db, Sql } from '../db/client.ts'
 import { findInstallation } from '../db/installation.ts'
 import {
   createMark,
   forgetWriters,
+  goneWriters,
   isUsed,
   type Mark,
   marksAhead,
-  noteBehind,
   noteUse,
   PastError,
 } from '../db/marks.ts'
 import { findMoves } from '../db/moves.ts'
 import { productsOfShard } from '../db/products.ts'
 import { findEpochs, findShard, highestShard, type ShardRecord } from '../db/shards.ts'
-import { noteLosses } from '../db/write-back.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Doubt } from '../engine/fence.ts'
 import { readIdentity } from '../engine/redis.ts'
 import { policyFault } from '../engine/settings.ts'
 import { StartError } from '../errors.ts'
-import { lockOf, type Rebuilder } from './rebuilder.ts'
+import { type Found, lockOf, type Rebuilder } from './rebuilder.ts'
 
 const RETRY_MIN_MS = 50
 const RETRY_MAX_MS = 500
@@ -41,7 +40,6 @@ function isBroken(error: Error): true {
   throw error
 }
 
-type Found = Awaited<ReturnType<Rebuilder['readRedis']>>
 export type Recovery = ReturnType<typeof createRecovery>
 
 /**
@@ -71,8 +69,7 @@ export function createRecovery(options: {
   async function hasLostProducts(sql: Sql, shard: number, epoch: number): Promise<boolean> {
     const products = await productsOfShard(sql, shard)
     const fields = products.map(({ id }) => `${id}:total`)
-    const totals =
-      fields.length === 0 ? [] : await nodes.of(shard).hmget(keys.shard(shard, 'products'), ...fields)
+    const totals = await engine.readFields(shard, 'products', fields)
     const missing = products.filter((_, at) => totals[at] === null)
     // A product without orders may be new; but where none is known any more, live holds count on units that are gone.
     const has_holds = (await nodes.of(shard).exists(keys.shard(shard, 'holds'))) === 1
@@ -96,16 +93,6 @@ export function createRecovery(options: {
     }
   }
 
-  /** Throws where the Redis of a shard belongs to somebody else. Nothing of it may be touched. */
-  function refuseStranger(known: ShardRecord, found: Found): void {
-    const is_own = found.installation === engine.installation
-    // One that names nobody is of version 0.1: its own database has a record of it.
-    if (is_own || found.epoch === 0 || (found.installation === '' && known.epoch > 0)) return
-    throw new StartError(
-      'Redis belongs to another installation: give this one a Redis of its own, or the database that belongs to that Redis',
-    )
-  }
-
   /**
    * Throws where others have gone on with another Redis: this one is the old master, cut off from them. Behind its address there may be
    * the new one by now.
@@ -116,24 +103,6 @@ export function createRecovery(options: {
     if (!is_old || !(await isUsed(sql, shard, known.epoch, marks.watch.writer))) return
     nodes.of(shard).disconnect(true)
     throw new StartError(`another Redis has the shard, and others use it in epoch ${known.epoch}`)
-  }
-
-  /** Finds out whether PostgreSQL lacks what this process or this Redis remembers, and notes that it has to be told. */
-  async function lookBack(sql: Sql, shard: number): Promise<void> {
-    const remembered = await engine.remembered.marks(shard)
-    const ahead = await marksAhead(sql, [...Object.values(marks), ...remembered])
-    if (ahead.length > 0) {
-      say(`PostgreSQL has come back from the past: it lacks commits of ${ahead.length} writers`)
-      const losses = ahead.map(
-        ({ writer, commits }) =>
-          `PostgreSQL came back from the past: it had fewer than ${commits} commits of ${writer}`,
-      )
-      await inTransaction(sql, async () => {
-        await noteBehind(sql, ahead)
-        await noteLosses(sql, shard, losses)
-      })
-    }
-    await engine.remembered.forgetMarks(shard)
   }
 
   async function open(shard: number, reason: string): Promise<void> {
@@ -151,9 +120,9 @@ export function createRecovery(options: {
       const found = await rebuilder.readRedis(shard)
       const before = await rebuilder.findRecord(sql, shard)
       if (!isOwn(await findInstallation(sql))) throw new StartError(STRANGE_DATABASE)
-      refuseStranger(before, found)
+      rebuilder.refuseStranger(before, found)
       await refuseOldMaster(sql, shard, before, found)
-      await lookBack(sql, shard)
+      await rebuilder.lookBack(sql, shard, Object.values(marks), found)
       const known = await rebuilder.findRecord(sql, shard)
       const is_same = found.epoch === known.epoch && found.redis_identity === known.redis_identity
       // Somebody else may have rebuilt the shard while this process waited for the lock.
@@ -167,6 +136,8 @@ export function createRecovery(options: {
         await rebuilder.begin(sql, shard, epoch, why)
         await rebuilder.complete(sql, shard, epoch, found.redis_identity)
       }
+      // One that PostgreSQL lost has not been, and its number comes again.
+      if (known.is_behind) engine.forgetMoves()
       engine.knowMoves(await findMoves(sql))
       for (const { id, terms } of await productsOfShard(sql, shard)) {
         engine.knowProduct(id, shard, terms.hold_ttl_ms)
@@ -229,6 +200,14 @@ export function createRecovery(options: {
     }
   }
 
+  /** Forgets the writers of processes that have been gone for long: first in every Redis, where their marks would else seem ahead. */
+  async function forgetGone(): Promise<void> {
+    const gone = await db.use(goneWriters)
+    if (gone.length === 0) return
+    for (const shard of all) await engine.remembered.forgetMarks(shard, gone)
+    await db.use((sql) => forgetWriters(sql, gone))
+  }
+
   /** Whether a database is that of this engine; one that names no installation takes any. */
   const isOwn = (installation: string) => engine.installation === '' || engine.installation === installation
 
@@ -244,14 +223,23 @@ export function createRecovery(options: {
    */
   async function lookAtPostgres(): Promise<void> {
     try {
+      // Those of processes that are gone too: it may have been their commits that were lost.
+      const before = epochs()
+      const open_shards = all.filter((shard) => before[shard])
+      const told = await Promise.allSettled(open_shards.map((shard) => engine.remembered.marks(shard)))
+      const remembered = told.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))
       const known = await db.transaction(async (sql) => {
-        const ahead = await marksAhead(sql, Object.values(marks))
+        const ahead = await marksAhead(sql, [...Object.values(marks), ...remembered])
         if (ahead.length > 0) throw new PastError()
         const count = await noteUse(sql, marks.watch, epochs())
         return { count, shards: await findEpochs(sql), installation: await findInstallation(sql) }
       })
       marks.watch.commits = known.count
       if (!isOwn(known.installation)) closeAll(STRANGE_DATABASE)
+      const by_shard = new Map(known.shards.map((one) => [one.shard, one]))
+      // PostgreSQL hears of an epoch before anybody opens a shard in it.
+      if (open_shards.some((shard) => (by_shard.get(shard)?.epoch ?? 0) < (before[shard] ?? 0)))
+        throw new PastError()
       for (const { shard, epoch, is_behind } of known.shards) {
         if (!fence.isOpen(shard)) continue
         if (is_behind) fence.close(shard, 'PostgreSQL has come back from the past', 'wrong')
@@ -261,7 +249,7 @@ export function createRecovery(options: {
       const open = all.filter((shard) => fence.isOpen(shard))
       await Promise.allSettled(open.map((shard) => engine.journal.noteMark(shard, marks.watch)))
     } catch (error) {
-      if ((error as Error).cause instanceof PastError) notePast()
+      if ([error, (error as Error).cause].some((one) => one instanceof PastError)) notePast()
     }
   }
 
@@ -303,7 +291,6 @@ export function createRecovery(options: {
 
     /** Opens all shards at the start and watches Redis from then on. Throws what stands in the way. */
     async openAll(): Promise<void> {
-      await db.use(forgetWriters)
       const highest = await db.use(highestShard)
       if (highest >= shards) {
         throw new StartError(
@@ -323,6 +310,7 @@ export function createRecovery(options: {
       if (failures[0] && (!nodes.is_cluster || failures.length === shards)) throw failures[0]
       // One master of a cluster may be away: the shards of the others are sold, and its own once it is back.
       for (const shard of all.filter((one) => !fence.isOpen(one))) void this.reopen(shard, NOT_AT_START)
+      await forgetGone().catch(() => {})
       watching = watch()
     },
 
@@ -331,6 +319,9 @@ export function createRecovery(options: {
       stopHearing()
       await watching
       await Promise.allSettled(opening.values())
+      // Whoever waits for this process to be gone need not wait until it is silent.
+      const none = all.map(() => 0)
+      await db.transaction((sql) => noteUse(sql, createMark(marks.watch.writer), none)).catch(() => {})
     },
   }
 }

@@ -1,7 +1,7 @@
 import { recordAdjustments } from '../db/adjustments.ts'
 import { inTransaction, isOwnFault, type Sql } from '../db/client.ts'
-import { upsertOrders } from '../db/orders.ts'
-import { findPayments, upsertPayments } from '../db/payments.ts'
+import { findHistories, upsertOrders } from '../db/orders.ts'
+import { findPayments, isWrittenBy, upsertPayments } from '../db/payments.ts'
 import { committedOfShard, lockProducts } from '../db/products.ts'
 import {
   noteLosses,
@@ -14,11 +14,14 @@ import {
 } from '../db/write-back.ts'
 import type { Engine } from '../engine/engine.ts'
 import { orderId } from '../engine/ids.ts'
-import { type Adjustment, formatOrder, type Order, type Payment } from '../engine/records.ts'
+import { type Adjustment, formatOrder, type Payment } from '../engine/records.ts'
 import type { KeyedChange, RememberedOrder } from '../engine/remembered.ts'
 
 /** What a change of stock says for itself that nobody asked for under a key that is still known. */
 const REASON = 'written again from Redis, after PostgreSQL had lost it'
+
+/** Orders written at once. */
+const ORDERS_PAGE = 500
 
 const shelfless = (id: number) => `product ${id} was written again; whether it stood on a shelf is not known`
 
@@ -29,11 +32,19 @@ export type WrittenBack = { orders: number; payments: number; products: number; 
  * Writes again what the Redis of a shard knows and PostgreSQL has lost: products, terms, changes of stock, orders, payments. Redis must
  * be closed to everybody. Nothing that PostgreSQL has is overwritten by what does not come of it; what contradicts it, and
  * what can not be told, is noted for an operator. May be done again after it broke off.
+ * @param is_recorded whether it is the Redis that the shard had last, which has lost nothing of its own
  */
-export async function writeBack(sql: Sql, shard: number, engine: Engine): Promise<WrittenBack> {
+export async function writeBack(
+  sql: Sql,
+  shard: number,
+  engine: Engine,
+  is_recorded: boolean,
+): Promise<WrittenBack> {
   const { remembered } = engine
   const done: WrittenBack = { orders: 0, payments: 0, products: 0, losses: [] }
   const later: Adjustment[] = []
+  /** Where products live that are not here: PostgreSQL does not know that they have moved. */
+  const shards = new Map<number, number>()
 
   /** Products first, with all their units: PostgreSQL's floor would else refuse their orders. */
   async function writeProducts(): Promise<void> {
@@ -59,15 +70,23 @@ export async function writeBack(sql: Sql, shard: number, engine: Engine): Promis
           // With the product: should this break off, the next attempt finds it and has nothing to say.
           await noteLosses(sql, shard, [shelfless(id)])
         } else if (known.shard !== shard) {
+          shards.set(id, known.shard)
           done.losses.push(`product ${id} had moved to shard ${shard}, and is in shard ${known.shard} again`)
         } else if (known.version < version) {
           await restoreTerms(sql, product)
           done.products += 1
         }
         // What has no key any more is one change: orders may have been made of its units.
-        const rest = known ? total - known.total - changed : 0
+        const rest = known?.shard === shard ? total - known.total - changed : 0
+        if (rest !== 0 && !is_recorded) {
+          done.losses.push(
+            `Redis had ${rest} units more of product ${id} than PostgreSQL, and may have lost changes itself`,
+          )
+        }
         const unnamed =
-          rest === 0 ? [] : [{ product_id: id, idempotency_key: `recovered ${Date.now()}`, delta: rest }]
+          rest === 0 || !is_recorded
+            ? []
+            : [{ product_id: id, idempotency_key: `recovered ${Date.now()}`, delta: rest }]
         const adjustments = [...own, ...unnamed].map((change) => ({
           ...change,
           reason: REASON,
@@ -89,7 +108,7 @@ export async function writeBack(sql: Sql, shard: number, engine: Engine): Promis
       await lockProducts(sql, [...new Set(products)])
       done.orders += await upsertOrders(
         sql,
-        found.map(({ order }) => ({ shard, order })),
+        found.map(({ order }) => ({ shard: shards.get(order.items[0]?.product_id ?? 0) ?? shard, order })),
       )
       done.payments += await upsertPayments(
         sql,
@@ -127,14 +146,32 @@ export async function writeBack(sql: Sql, shard: number, engine: Engine): Promis
     `Redis had order ${orderId(order.id)} as ${formatOrder(order)}, with ${JSON.stringify(payments)}`
   const tellPayment = (payment: Payment) => `Redis had the parked payment ${JSON.stringify(payment)}`
 
+  /** Those of a page of which PostgreSQL does not have all. */
+  async function missing(page: RememberedOrder[]): Promise<RememberedOrder[]> {
+    const histories = await findHistories(
+      sql,
+      page.map(({ order }) => order.id),
+    )
+    const keys = page.flatMap(({ payments }) => payments.map(({ idempotency_key }) => idempotency_key))
+    const rows = new Map((await findPayments(sql, keys)).map((row) => [row.idempotency_key, row]))
+    return page.filter(
+      ({ order, payments }) =>
+        histories.get(order.id) !== order.history ||
+        !payments.every((payment) => isWrittenBy(payment, rows.get(payment.idempotency_key))),
+    )
+  }
+
   await writeProducts()
   // Those that free units go before those that need them.
-  const isCancelled = (order: Order) => order.order_status === 'cancelled'
-  for (const is_first of [true, false]) {
-    for await (const page of remembered.orders(shard)) {
-      const wanted = page.filter(({ order }) => isCancelled(order) === is_first)
-      if (wanted.length > 0) await writeEach(wanted, writeOrders, tellOrder)
-    }
+  const others: RememberedOrder[] = []
+  for await (const page of remembered.orders(shard)) {
+    const wanted = await missing(page)
+    const freeing = wanted.filter(({ order }) => order.order_status === 'cancelled')
+    others.push(...wanted.filter(({ order }) => order.order_status !== 'cancelled'))
+    if (freeing.length > 0) await writeEach(freeing, writeOrders, tellOrder)
+  }
+  for (let at = 0; at < others.length; at += ORDERS_PAGE) {
+    await writeEach(others.slice(at, at + ORDERS_PAGE), writeOrders, tellOrder)
   }
   for (const change of later) {
     await writeEach(

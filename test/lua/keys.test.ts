@@ -6,7 +6,7 @@ import type { Payment } from '../../src/engine/records.ts'
 import { loadScript } from '../../src/engine/scripts.ts'
 import { slotOfShard } from '../../src/engine/slots.ts'
 import { clockAt } from '../fixtures/change.ts'
-import { type Fixture, idem, notice, openFixture } from '../fixtures/redis.ts'
+import { EPOCH, type Fixture, idem, notice, openFixture } from '../fixtures/redis.ts'
 import { openRedisServer } from '../fixtures/redis-server.ts'
 
 /** A node of a Redis Cluster that has all slots, so that Redis itself looks after the slots of a script's keys. */
@@ -167,6 +167,10 @@ async function rebuild(f: Fixture, shard: number): Promise<void> {
     shard,
     holds.map((hold, at) => ({ hold, is_remembered: at % 2 === 0 })),
   )
+  const next = f.open({ epoch: EPOCH + 1 })
+  await next.raiseEpoch(shard)
+  await next.copyResults(0, shard, new Set([2]))
+  await next.forgetOrders(shard)
 }
 
 t.test(

@@ -3,6 +3,9 @@ import { clockAt } from '../fixtures/change.ts'
 import { openFixture, refusedByFence, unchanged } from '../fixtures/redis.ts'
 
 const MAX_STEP = 500 // holds in one call
+/** Spread into one call, so many arguments are more than the stack holds. */
+const MANY = 130_000
+const FILL_STEP = 10_000
 
 t.test('paid holds are not loaded with another epoch, nor without one', async (t) => {
   const f = await openFixture(t)
@@ -62,4 +65,25 @@ t.test('more paid holds than one call takes are loaded all the same', async (t) 
   t.equal(await f.redis.zcard(f.keys.shard(0, 'prepaid')), many)
   t.equal(await f.redis.zcard(f.keys.shard(0, 'holds')), 0)
   await f.equation('after the load')
+})
+
+t.test('of more extended holds than one call can name each is found, or counted as lost', async (t) => {
+  const f = await openFixture(t)
+  const [holds, extended] = [f.keys.shard(0, 'holds'), f.keys.shard(0, 'extended')]
+  const first_ms = await f.now()
+  const later_ms = first_ms + 1
+  const ids = Array.from(
+    { length: MANY },
+    (_, at) => `${String(at).padStart(16, 'A')}${first_ms.toString(16)}0`,
+  )
+  for (let at = 0; at < MANY; at += FILL_STEP) {
+    const [lost, ...kept] = ids.slice(at, at + FILL_STEP)
+    const members = [lost, ...kept].flatMap((id) => [later_ms, `${id}|1:1:9900|USD|60000|`])
+    await f.redis.zadd(holds, ...members)
+    await f.redis.hset(extended, ...kept.flatMap((id) => [id, later_ms]))
+  }
+  t.equal(await f.engine.countUnfindable(0, await f.engine.allHolds(0)), MANY / FILL_STEP)
+  const found = await f.engine.readFields(0, 'extended', ids)
+  t.equal(found.length, MANY)
+  t.same([found[0], found[1], found.at(-1)], [null, String(later_ms), String(later_ms)])
 })

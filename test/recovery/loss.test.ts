@@ -1,7 +1,11 @@
 import t, { type Test } from 'tap'
 import { type App, build, newKey } from '../fixtures/app.ts'
 import { isCluster } from '../fixtures/connect.ts'
+import { openRedisServer } from '../fixtures/redis-server.ts'
 import { times, until } from '../fixtures/until.ts'
+
+/** Where a service has a Redis of its own, as long as everybody has otherwise. */
+const PATIENCE_MS = 10_000
 
 // They wait more than they work.
 t.jobs = 3
@@ -194,4 +198,18 @@ t.test('a loss in the middle of a rush sells no unit twice', async (t) => {
     [],
     'every order that was acknowledged is there',
   )
+})
+
+t.test('a full Redis is rebuilt all the same', async (t) => {
+  const server = await openRedisServer(t)
+  const app = await build(t, { redis_at: server.url, patience_ms: PATIENCE_MS })
+  const sale = await midSale(app)
+  await app.redis.config('SET', 'maxmemory', '1')
+  await lose(app, '*:epoch')
+  t.match(await app.call('GET', `/api/products/${sale.id}`), { status: 503, body: { code: 'recovering' } })
+  await isOpen(app)
+  t.match(await place(app, sale.id), { status: 503, body: { code: 'unavailable' } }, 'control: it is full')
+  t.match(await app.stock(sale.id), { available: 90, held: 5, pending: 2, sold: 3 })
+  t.match(await app.order(sale.hold), { order_status: 'pre-payment' })
+  await isIntact(t, app, sale)
 })

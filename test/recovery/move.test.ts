@@ -2,7 +2,8 @@ import t, { type Test } from 'tap'
 import { checkSale, createClient, newLedger, startSale } from '../faults/fixtures/sale.ts'
 import { type App, build, newKey } from '../fixtures/app.ts'
 import type { HoldBody, OrderBody } from '../fixtures/resources.ts'
-import { dyingAt, isWhole, openMover } from './fixtures/mover.ts'
+import { actingAt, dyingAt, isWhole, openMover } from './fixtures/mover.ts'
+import { loseLocks, spoiledIn, stateOf } from './fixtures/state.ts'
 
 const env = { STOCK_SHARDS: '3' }
 const FROM = 0
@@ -154,6 +155,27 @@ t.test('a mover that dies leaves the product where it was, or where it goes', as
         await goesOn(t, app, before)
       })
     }
+  }
+})
+
+t.test('a mover that loses its locks changes nothing that is rebuilt behind it', async (t) => {
+  for (let step = 1; step <= 6; step += 1) {
+    const app = await build(t, { env })
+    const before = await stockUp(app, await app.product(UNITS))
+    let state = {}
+    const overtake = async () => {
+      await loseLocks(app)
+      for (const shard of [FROM, TO]) app.engine.fence.close(shard, 'its mover is gone', 'wrong')
+      await isWhole(app)
+      state = await stateOf(app)
+    }
+    const { wrap } = actingAt(step, 'before', overtake)
+    await t.rejects(openMover(t, app, wrap).move([before.id], TO))
+    t.same(spoiledIn(state, await stateOf(app)), [], `overtaken before step ${step}`)
+    t.ok([FROM, TO].every(app.engine.fence.isOpen))
+    t.equal(app.engine.shardOfProduct(before.id), step < FIRST_AFTER_COMMIT ? FROM : TO)
+    await goesOn(t, app, before)
+    await app.close()
   }
 })
 
