@@ -1,97 +1,63 @@
-import { randomBytes } from 'node:crypto'
+import { setMaxListeners } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
 import { readConfig } from '../config.ts'
 import { checkDb, openDb } from '../db/client.ts'
+import { orderIdsUnpaid } from '../db/orders.ts'
 import { createEngine } from '../engine/engine.ts'
 import { openNodes } from '../engine/nodes.ts'
 import { checkNodes } from '../engine/settings.ts'
 import { StartError } from '../errors.ts'
 import { showProgress } from '../progress.mjs'
-import { seeded } from '../random.ts'
+import { type Draw, seeded } from '../random.ts'
 import { buy } from '../rehearsal/buyers.ts'
-import { type Certificate, certify } from '../rehearsal/certificate.ts'
-import { createLedger } from '../rehearsal/ledger.ts'
-import { awaitReady, type FaultName, openStage, type Stage } from '../rehearsal/stage.ts'
+import { type Certificate, certify, countBroken } from '../rehearsal/certificate.ts'
+import { createLedger, type Ledger } from '../rehearsal/ledger.ts'
+import { HELP, type Options, readOptions } from '../rehearsal/options.ts'
+import { addRun, createTotal, formatReport } from '../rehearsal/report.ts'
+import { awaitReady, type FaultName, LOSES_HOLDS, openStage, type Stage } from '../rehearsal/stage.ts'
+import { restock } from '../rehearsal/stockroom.ts'
 import { type Life, runCommand, say } from './lifecycle.ts'
 import { openMigrated } from './open.ts'
 
-const HELP = `npm run rehearse -- [options]
-
-Rehearses a sale: many buyers hold, order, pay, fail to pay, cancel and give up, while parts of the installation are
-killed; then compares everything that was acknowledged with what is there. Exit code 1 when a promise was broken.
-Without --url it starts an installation of its own in a temporary folder.
-
-Options
-  --url URL       a running service instead, with the REDIS_URL, DATABASE_URL or DATA_DIR of that service set here;
-                  it gets the load and a product of its own, but no faults
-  --runs N        sales, one after the other (1)    --seconds N  of buying in each, faults not counted (3)
-  --buyers N      at the same time (32)             --units N    on sale (150)
-  --faults LIST   of kill-redis, flush-redis, stop-postgres, kill-api: one of them in each run, drawn at random (all)
-  --seed N        what is drawn (random)            --help       this text`
-
-const FAULTS: FaultName[] = ['kill-redis', 'flush-redis', 'stop-postgres', 'kill-api']
+/** Long enough for a buyer who does not dawdle. */
+const HOLD_TTL_SECONDS = 2
+/** A payment and an order wait for PostgreSQL this often at most before a hold may run out; retries are a part of it. */
+const SLOW_REPLIES = 10
+/** Two, so that changes of stock meet each other. */
+const STOCKROOMS = 2
 /** Buyers who insist on an answer get this long to get it. */
 const FINISH_LIMIT_MS = 30_000
-const JOURNAL_LIMIT_MS = 20_000
-const JOURNAL_POLL_MS = 50
+const SETTLE_LIMIT_MS = 20_000
+const SETTLE_POLL_MS = 50
 
-type Options = {
-  url: string | undefined
-  runs: number
-  seconds: number
-  buyers: number
-  units: number
-  faults: FaultName[]
-  seed: number
-}
-type Place = { url: string; redis_url: string; database_url: string; stage: Stage | undefined }
-
-function readOptions(argv: string[]): Options | undefined {
-  const text = (value: string) => ({ type: 'string', default: value }) as const
-  const seed = text(String(randomBytes(4).readUInt32LE()))
-  const numbers = { runs: text('1'), seconds: text('3'), buyers: text('32'), units: text('150'), seed }
-  const options = {
-    ...numbers,
-    url: { type: 'string' },
-    faults: text(FAULTS.join(',')),
-    help: { type: 'boolean' },
-  } as const
-  let values: ReturnType<typeof parseArgs<{ options: typeof options }>>['values']
-  try {
-    values = parseArgs({ args: argv, options }).values
-  } catch (error) {
-    throw new StartError(`${(error as Error).message.split('.')[0]}: see npm run rehearse -- --help`)
-  }
-  if (values.help) return undefined
-  const read = (name: keyof typeof numbers) => {
-    const value = Number(values[name])
-    if (!Number.isSafeInteger(value) || value < 1)
-      throw new StartError(`--${name} must be a whole number above 0`)
-    return value
-  }
-  const faults = values.faults.split(',').filter((name) => name !== '') as FaultName[]
-  const unknown = faults.find((name) => !FAULTS.includes(name))
-  if (unknown) throw new StartError(`there is no fault ${unknown}: choose from ${FAULTS.join(', ')}`)
-  const [runs, seconds, buyers, units] = [read('runs'), read('seconds'), read('buyers'), read('units')]
-  return { url: values.url, runs, seconds, buyers, units, faults, seed: read('seed') }
+type Place = { urls: string[]; redis_url: string; database_url: string; stage: Stage | undefined }
+type Run = {
+  place: Place
+  options: Options
+  run: number
+  life: Life
+  /** Says beside the progress what the run is at. */
+  note: (detail: string) => void
 }
 
 async function openPlace(options: Options, life: Life): Promise<Place> {
-  if (options.url === undefined) {
+  const { url, services, slowness, order_ttl_seconds } = options
+  if (url === undefined) {
     say('starting an installation of its own')
-    const stage = await showProgress('starting Redis, PostgreSQL and the API', () =>
-      openStage({ stopping: life.stopping }),
+    const apis = services === 1 ? 'the API' : `${services} processes of the API`
+    const stage = await showProgress(`starting Redis, PostgreSQL and ${apis}`, () =>
+      openStage({ services, slowness, order_ttl_seconds, stopping: life.stopping }),
     )
     life.onStop(() => stage.close())
     return { ...stage, stage }
   }
   const servers = await openMigrated(readConfig(process.env), life)
-  return { ...servers, url: options.url.replace(/\/$/, ''), stage: undefined }
+  return { ...servers, urls: [url.replace(/\/$/, '')], stage: undefined }
 }
 
-async function createProduct(url: string, units: number): Promise<number> {
+async function createProduct({ urls: [url] }: Place, { units, slowness }: Options): Promise<number> {
   const token = process.env.ADMIN_TOKEN
+  const waiting_seconds = Math.ceil(((slowness?.max_ms ?? 0) * SLOW_REPLIES) / 1000)
   const response = await fetch(`${url}/api/products`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', ...(token ? { authorization: `Bearer ${token}` } : {}) },
@@ -100,7 +66,7 @@ async function createProduct(url: string, units: number): Promise<number> {
       unit_amount: 100,
       currency: 'USD',
       total_stock: units,
-      hold_ttl_seconds: 2,
+      hold_ttl_seconds: HOLD_TTL_SECONDS + waiting_seconds,
     }),
   }).catch((error: Error) => {
     throw new StartError(`${url} does not answer (${error.message}): start the service or correct --url`)
@@ -111,92 +77,102 @@ async function createProduct(url: string, units: number): Promise<number> {
   return data.id
 }
 
+/** Lets buyers and stockrooms in. Resolves when all of them have gone, which they do when `stop` is aborted. */
+function open(ledger: Ledger, { place, options, run }: Run, product_id: number, stop: AbortSignal) {
+  const { urls, stage } = place
+  // A service of somebody else may have the token of its admin; an installation of its own has none.
+  const token = stage ? undefined : process.env.ADMIN_TOKEN
+  const drawOf = (at: number) => seeded(options.seed + run * 1_000 + at)
+  const order_ttl_ms = options.order_ttl_seconds * 1000
+  const buyers = Array.from({ length: options.buyers }, (_, at) =>
+    buy(ledger, { urls, product_id, draw: drawOf(at), order_ttl_ms, stop }),
+  )
+  const stockrooms = Array.from({ length: STOCKROOMS }, (_, at) =>
+    restock(ledger, { urls, product_id, token, draw: drawOf(options.buyers + at), stop }),
+  )
+  return Promise.all([...buyers, ...stockrooms])
+}
+
+/** Injects a fault and waits until all are ready again. Returns how long they were not, once the fault was lifted, in ms. */
+async function breakPart(stage: Stage, fault: FaultName, draw: Draw, ledger: Ledger, stopping: AbortSignal) {
+  const loses_holds = LOSES_HOLDS.includes(fault)
+  if (loses_holds) ledger.redis_lost_until_ms = Number.POSITIVE_INFINITY
+  await stage.inject(fault, draw)
+  const ready_ms = await awaitReady(stage.urls, stopping)
+  if (loses_holds) ledger.redis_lost_until_ms = Date.now()
+  return ready_ms
+}
+
+/** Waits for something, but not longer than that. */
+async function atMost(limit_ms: number, work: Promise<unknown>, stopping: AbortSignal): Promise<void> {
+  const done = new AbortController()
+  const signal = AbortSignal.any([stopping, done.signal])
+  await Promise.race([work, setTimeout(limit_ms, undefined, { signal })]).finally(() => done.abort())
+}
+
 type Rehearsed = { certificate: Certificate; fault: FaultName | undefined; ready_ms: number }
 
-async function rehearse(
-  place: Place,
-  options: Options,
-  run: number,
-  life: Life,
-  note: (detail: string) => void,
-): Promise<Rehearsed> {
-  const { url, stage } = place
+async function rehearse(of: Run): Promise<Rehearsed> {
+  const { place, options, run, life, note } = of
+  const { urls, stage } = place
   const draw = seeded(options.seed + run)
-  const product_id = await createProduct(url, options.units)
+  const pause = (ms: number) => setTimeout(ms, undefined, { signal: life.stopping })
+  const product_id = await createProduct(place, options)
   const ledger = createLedger()
   const stop = new AbortController()
-  const buyers = Array.from({ length: options.buyers }, (_, at) =>
-    buy(ledger, { url, product_id, draw: seeded(options.seed + run * 1_000 + at), stop: stop.signal }),
-  )
-  note(`${options.buyers} buyers`)
-  const half_ms = (options.seconds * 1000) / 2
-  await setTimeout(half_ms * (0.5 + draw() / 2), undefined, { signal: life.stopping })
-  const fault = stage && options.faults[Math.floor(draw() * options.faults.length)]
-  if (fault) {
-    note(`${options.buyers} buyers, ${fault}`)
-    await stage.inject(fault)
+  // Every buyer who waits listens to it.
+  setMaxListeners(0, stop.signal)
+  try {
+    stage?.slow(draw)
+    const gone = open(ledger, of, product_id, stop.signal)
+    const scene = `${options.buyers} buyers${options.slowness ? ', a slow PostgreSQL' : ''}`
+    note(scene)
+    const half_ms = (options.seconds * 1000) / 2
+    await pause(half_ms * (0.5 + draw() / 2))
+    const fault = stage && options.faults[Math.floor(draw() * options.faults.length)]
+    if (fault) note(`${scene}, ${fault}`)
+    const ready_ms = fault ? await breakPart(stage, fault, draw, ledger, life.stopping) : 0
+    stage?.slow(draw)
+    await pause(half_ms)
+    note('counting')
+    stop.abort()
+    stage?.straight()
+    await atMost(FINISH_LIMIT_MS, gone, life.stopping)
+    await awaitReady(urls, life.stopping)
+    return { certificate: await settle(of, product_id, ledger), fault, ready_ms }
+  } finally {
+    stop.abort()
   }
-  const ready_ms = await awaitReady(url)
-  await setTimeout(half_ms, undefined, { signal: life.stopping })
-  note('counting')
-  stop.abort()
-  await Promise.race([Promise.all(buyers), setTimeout(FINISH_LIMIT_MS)])
-  await awaitReady(url)
-  return { certificate: await settle(place, product_id, ledger), fault, ready_ms }
 }
 
 /** Waits until nothing is on its way any more, then compares. */
-async function settle(
-  place: Place,
-  product_id: number,
-  ledger: ReturnType<typeof createLedger>,
-): Promise<Certificate> {
+async function settle({ place, life }: Run, product_id: number, ledger: Ledger): Promise<Certificate> {
   const { STOCK_SHARDS } = readConfig(place.stage ? {} : process.env)
+  const wait = (ms: number) => setTimeout(ms, undefined, { signal: life.stopping })
   const nodes = openNodes(place.redis_url)
   await checkNodes(nodes)
   const db = openDb(place.database_url)
   try {
     await checkDb(db)
     const engine = createEngine({ nodes, shards: STOCK_SHARDS, hold_ttl_ms: 1000, order_ttl_ms: 1000 })
-    const until_ms = Date.now() + JOURNAL_LIMIT_MS
-    while ((await engine.journal.length(engine.shardOfProduct(product_id))) > 0 && Date.now() < until_ms) {
-      await setTimeout(JOURNAL_POLL_MS)
+    const shard = engine.shardOfProduct(product_id)
+    // On a stage unpaid orders run out within seconds; while they do, Redis is a moment ahead of PostgreSQL.
+    const countUnpaid = async () =>
+      place.stage ? (await db.use((sql) => orderIdsUnpaid(sql, shard))).length : 0
+    const until_ms = Date.now() + SETTLE_LIMIT_MS
+    while ((await countUnpaid()) > 0 || (await engine.journal.length(shard)) > 0) {
+      if (Date.now() > until_ms) {
+        // The journal of a running service may be busy with the sales of others.
+        if (place.stage) ledger.surprises.push('unpaid orders or entries of the journal stay for ever')
+        break
+      }
+      await wait(SETTLE_POLL_MS)
     }
-    return await certify(ledger, { engine, db, product_id, wait: setTimeout })
+    return await certify(ledger, { engine, db, product_id, wait })
   } finally {
     nodes.disconnect()
     await db.close()
   }
-}
-
-/** How long the service took to be ready again after each kind of fault, a line each. */
-function timesToReady(ready_ms_by_fault: Map<string, number[]>): Array<[what: string, figures: string]> {
-  return [...ready_ms_by_fault].sort().map(([fault, times]) => {
-    const sorted = times.sort((one, other) => one - other)
-    const median = sorted[Math.floor(sorted.length / 2)]
-    return [`ready after ${fault}`, `median ${median} ms, at most ${sorted.at(-1)} ms, ${times.length} times`]
-  })
-}
-
-function print(total: Certificate, ready: Map<string, number[]>, runs: number, seed: number): void {
-  const rows = [
-    ['runs', runs],
-    ['units offered', total.units],
-    ['units held', total.held],
-    ['units sold', total.sold],
-    ['holds refused', total.refused],
-    ['operations acknowledged', total.acknowledged],
-    ['acknowledged and lost', total.lost.length],
-    ['units oversold', total.oversold],
-    ['other promises broken', total.broken.length],
-    ['seed', seed],
-  ] as const
-  process.stdout.write('\nCertificate\n')
-  for (const [what, count] of rows)
-    process.stdout.write(`  ${what.padEnd(26)}${String(count).padStart(10)}\n`)
-  for (const [what, figures] of timesToReady(ready))
-    process.stdout.write(`  ${what.padEnd(26)}  ${figures}\n`)
-  for (const line of [...total.lost, ...total.broken]) process.stdout.write(`  broken: ${line}\n`)
 }
 
 runCommand({ is_service: false }, async (life) => {
@@ -206,32 +182,22 @@ runCommand({ is_service: false }, async (life) => {
     return 0
   }
   const place = await openPlace(options, life)
-  const total: Certificate = {
-    units: 0,
-    held: 0,
-    sold: 0,
-    refused: 0,
-    acknowledged: 0,
-    lost: [],
-    oversold: 0,
-    broken: [],
-  }
+  const total = createTotal()
   const ready = new Map<string, number[]>()
   for (let run = 0; run < options.runs; run += 1) {
     const what = `rehearsing, run ${run + 1} of ${options.runs}`
-    const rehearsed: Rehearsed = await showProgress(what, (note) => rehearse(place, options, run, life, note))
+    const rehearsed: Rehearsed = await showProgress(what, (note) =>
+      rehearse({ place, options, run, life, note }),
+    )
     const { certificate, fault, ready_ms } = rehearsed
     if (fault) ready.set(fault, [...(ready.get(fault) ?? []), ready_ms])
     const story = fault ? `${fault}: ready again after ${ready_ms} ms` : 'no fault'
-    for (const name of ['units', 'held', 'sold', 'refused', 'acknowledged', 'oversold'] as const)
-      total[name] += certificate[name]
-    total.lost.push(...certificate.lost)
-    total.broken.push(...certificate.broken)
-    const bad = certificate.lost.length + certificate.oversold + certificate.broken.length
-    say(
-      `run ${run + 1}: ${story}; ${certificate.acknowledged} acknowledged, ${certificate.sold} of ${certificate.units} sold, ${bad === 0 ? 'all promises kept' : `${bad} PROMISES BROKEN`}`,
-    )
+    addRun(total, run + 1, certificate)
+    const bad = countBroken(certificate)
+    const verdict = bad === 0 ? 'all promises kept' : `${bad} PROMISES BROKEN`
+    const { acknowledged, sold, units } = certificate
+    say(`run ${run + 1}: ${story}; ${acknowledged} acknowledged, ${sold} of ${units} sold, ${verdict}`)
   }
-  print(total, ready, options.runs, options.seed)
-  return total.lost.length + total.oversold + total.broken.length === 0 ? 0 : 1
+  process.stdout.write(formatReport(total, ready, options))
+  return countBroken(total) === 0 ? 0 : 1
 })

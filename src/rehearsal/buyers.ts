@@ -1,117 +1,125 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
 import type { Draw } from '../random.ts'
-import type { Ledger } from './ledger.ts'
+import { type Asker, createAsker } from './ask.ts'
+import type { Ledger, Placed } from './ledger.ts'
 
-/** No answer may take longer; a second more for a machine that is busy with the rehearsal itself. */
-const MAX_ANSWER_MS = 4_000
-const RETRY_MS = 60
-const RETRY_LIMIT_MS = 20_000
 /** A buyer who finds nothing free comes back after this. */
 const COME_BACK_MS = 40
+/** When a late payment comes, in shares of the time for which an order may stay unpaid: around its end and past it. */
+const LATE_FROM = 0.8
+const LATE_TO = 1.8
 
-type Answer = { status: number; body: { data?: Record<string, unknown>; code?: string } }
+/** What becomes of a hold, and of how many in a hundred: most give their units back, so that the same ones are sold again and again. */
+const PLANS = [
+  [4, 'forget'],
+  [8, 'release'],
+  [10, 'prepay'],
+  [36, 'cancel'],
+  [3, 'cancel and pay'],
+  [10, 'fail'],
+  [4, 'fail and pay'],
+  [10, 'pay'],
+  [7, 'pay late'],
+  [8, 'never pay'],
+] as const
+type Plan = (typeof PLANS)[number][1]
 
-/** One request, whatever comes back: undefined where the connection broke before an answer. */
-async function ask(
-  ledger: Ledger,
-  method: string,
-  url: string,
-  body?: object,
-  key?: string,
-): Promise<Answer | undefined> {
-  ledger.counts.requests += 1
-  try {
-    const response = await fetch(url, {
-      method,
-      signal: AbortSignal.timeout(MAX_ANSWER_MS),
-      headers: {
-        ...(body ? { 'content-type': 'application/json' } : {}),
-        ...(key ? { 'idempotency-key': key } : {}),
-      },
-      ...(body ? { body: JSON.stringify(body) } : {}),
-    })
-    const text = await response.text()
-    return { status: response.status, body: text === '' ? {} : (JSON.parse(text) as Answer['body']) }
-  } catch (error) {
-    if ((error as Error).name === 'TimeoutError')
-      ledger.surprises.push(`${method} ${new URL(url).pathname} hung`)
-    ledger.counts.broken_replies += 1
-    return undefined
+function drawPlan(draw: Draw): Plan {
+  let left = draw() * 100
+  for (const [share, plan] of PLANS) {
+    left -= share
+    if (left < 0) return plan
   }
+  return 'never pay'
 }
 
-/** The same request again until it is answered with something other than 503, as a careful client does. */
-async function insist(
-  ledger: Ledger,
-  method: string,
-  url: string,
-  body: object | undefined,
-  key: string,
-): Promise<Answer | undefined> {
-  const until_ms = Date.now() + RETRY_LIMIT_MS
-  while (Date.now() < until_ms) {
-    const answer = await ask(ledger, method, url, body, key)
-    if (answer && answer.status >= 500 && answer.status !== 503) {
-      ledger.surprises.push(`${method} ${new URL(url).pathname} answered ${answer.status}`)
-    }
-    if (answer && answer.status < 500) return answer
-    if (answer) ledger.counts.unavailable += 1
-    await setTimeout(RETRY_MS)
-  }
-  return undefined
-}
+type Buyer = { ledger: Ledger; asker: Asker; draw: Draw; order_ttl_ms: number; stop: AbortSignal }
+type Hold = { hold_id: string; order_id: string; qty: number; note: Placed }
 
-async function pay(ledger: Ledger, api: string, order_id: string, status: string, draw: Draw): Promise<void> {
-  const idempotency_key = randomUUID()
-  const notice = { idempotency_key, order_id, status }
-  const answer = await insist(ledger, 'POST', `${api}/payments/webhook`, notice, idempotency_key)
-  if (!answer || answer.status >= 300) return
+async function pay({ ledger, asker, draw }: Buyer, order_id: string, status: string): Promise<void> {
+  const key = randomUUID()
+  const content = { body: { idempotency_key: key, order_id, status }, key }
+  ledger.payments.push(key)
+  const answer = await asker.insist('POST', '/payments/webhook', content)
+  if (!answer) return
+  if (answer.status >= 300) {
+    ledger.surprises.push(`a payment of ${order_id} was answered ${answer.status} ${answer.body.code}`)
+    return
+  }
   const { outcome, first_outcome } = answer.body.data as { outcome: string; first_outcome?: string }
-  ledger.promise({ kind: 'payment', order_id, idempotency_key, outcome: first_outcome ?? outcome })
-  if (draw() < 0.3) await ask(ledger, 'POST', `${api}/payments/webhook`, notice, idempotency_key)
+  ledger.promise({ kind: 'payment', order_id, idempotency_key: key, outcome: first_outcome ?? outcome })
+  if (draw() < 0.3) await asker.ask('POST', '/payments/webhook', content)
 }
 
-/** What one buyer does with a hold: most order and pay, some give up, some pay first, some fail to pay. */
-async function goOn(ledger: Ledger, api: string, hold_id: string, order_id: string, qty: number, draw: Draw) {
-  const choice = draw()
-  if (choice < 0.1) return
-  if (choice < 0.2) {
-    const released = await ask(ledger, 'DELETE', `${api}/holds/${hold_id}`)
+/** Makes the order of a hold. Returns whether it was acknowledged. */
+async function order({ ledger, asker }: Buyer, { hold_id, order_id, qty }: Hold): Promise<boolean> {
+  const asked_ms = Date.now()
+  const answer = await asker.insist('POST', '/orders', { body: { hold_id }, key: `order-${hold_id}` })
+  if (answer?.status === 201) ledger.promise({ kind: 'order', order_id, qty })
+  else if (answer) {
+    const { status, body } = answer
+    ledger.refused.push({ order_id, code: body.code ?? String(status), asked_ms, answered_ms: Date.now() })
+  }
+  return answer?.status === 201
+}
+
+async function cancel({ ledger, asker }: Buyer, { order_id, note }: Hold): Promise<void> {
+  note.is_cancelled = true
+  const answer = await asker.ask('DELETE', `/orders/${order_id}`)
+  if (answer?.status === 200) ledger.promise({ kind: 'cancellation', order_id })
+  if (answer?.status === 404) ledger.surprises.push(`the acknowledged order ${order_id} was not found`)
+}
+
+async function goOn(buyer: Buyer, hold: Hold): Promise<void> {
+  const { ledger, asker, draw, order_ttl_ms, stop } = buyer
+  const plan = drawPlan(draw)
+  if (plan === 'forget') return
+  if (plan === 'release') {
+    const released = await asker.ask('DELETE', `/holds/${hold.hold_id}`)
     if (released?.status === 204) ledger.counts.released += 1
     return
   }
-  if (choice < 0.3) await pay(ledger, api, order_id, 'success', draw)
-  const order = await insist(ledger, 'POST', `${api}/orders`, { hold_id }, `order-${hold_id}`)
-  if (order?.status !== 201) return
-  ledger.promise({ kind: 'order', order_id, qty })
-  if (choice < 0.3) return
-  if (choice < 0.4) {
-    const cancelled = await ask(ledger, 'DELETE', `${api}/orders/${order_id}`)
-    if (cancelled?.status === 200) ledger.promise({ kind: 'cancellation', order_id })
-  } else if (choice < 0.55) await pay(ledger, api, order_id, 'failed', draw)
-  else if (choice < 0.95) await pay(ledger, api, order_id, 'success', draw)
+  if (plan === 'prepay') {
+    hold.note.is_prepaid = true
+    await pay(buyer, hold.order_id, 'success')
+  }
+  if (!(await order(buyer, hold))) return
+  if (plan.startsWith('cancel')) await cancel(buyer, hold)
+  if (plan.startsWith('fail')) await pay(buyer, hold.order_id, 'failed')
+  if (plan === 'pay late') {
+    const late_ms = order_ttl_ms * (LATE_FROM + draw() * (LATE_TO - LATE_FROM))
+    await setTimeout(late_ms, undefined, { signal: stop }).catch(() => {})
+  }
+  if (plan.includes('pay') && plan !== 'prepay' && plan !== 'never pay') {
+    await pay(buyer, hold.order_id, 'success')
+  }
 }
 
-/** Buys until `stop` is aborted, one funnel after the other. */
+/** Buys until `stop` is aborted, one funnel after the other, each request at one of the processes at `urls`. */
 export async function buy(
   ledger: Ledger,
-  options: { url: string; product_id: number; draw: Draw; stop: AbortSignal },
+  options: { urls: string[]; product_id: number; draw: Draw; order_ttl_ms: number; stop: AbortSignal },
 ): Promise<void> {
-  const { url, product_id, draw, stop } = options
-  const api = `${url}/api`
+  const { urls, product_id, draw, order_ttl_ms, stop } = options
+  const asker = createAsker(ledger, urls, draw)
+  const buyer = { ledger, asker, draw, order_ttl_ms, stop }
   while (!stop.aborted) {
     const qty = 1 + Math.floor(draw() * 3)
-    const answer = await ask(ledger, 'POST', `${api}/holds`, { product_id, qty }, randomUUID())
+    const answer = await asker.ask('POST', '/holds', { body: { product_id, qty }, key: randomUUID() })
     if (answer?.status === 201) {
       ledger.counts.held += qty
-      const { hold_id, order_id } = answer.body.data as { hold_id: string; order_id: string }
-      await goOn(ledger, api, hold_id, order_id, qty, draw)
+      const { hold_id, order_id, expires_at } = answer.body.data as Record<
+        'hold_id' | 'order_id' | 'expires_at',
+        string
+      >
+      const note = ledger.place(order_id, Date.parse(expires_at))
+      await goOn(buyer, { hold_id, order_id, qty, note })
       continue
     }
     if (answer?.status === 409) ledger.counts.refused += 1
-    else if (answer?.status === 503) ledger.counts.unavailable += 1
-    else if (answer) ledger.surprises.push(`POST /api/holds answered ${answer.status}`)
+    else if (answer && answer.status < 500)
+      ledger.surprises.push(`POST /holds answered ${answer.status} ${answer.body.code}`)
     await setTimeout(COME_BACK_MS)
   }
 }

@@ -1,24 +1,24 @@
-import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import { databaseUrl, startPostgres, stopPostgres } from '../embedded/postgres.ts'
-import { freePort } from '../embedded/process.ts'
 import { startRedis, stopRedis } from '../embedded/redis.ts'
 import { StartError } from '../errors.ts'
+import { type Draw, seeded } from '../random.ts'
+import { type Api, openApi } from './api.ts'
+import type { Slowness } from './detour.ts'
 
-const SERVER = fileURLToPath(new URL('../bin/server.ts', import.meta.url))
 const READY_POLL_MS = 20
 const READY_LIMIT_MS = 60_000
 /** How long PostgreSQL stays away: longer than a request waits. */
 const POSTGRES_AWAY_MS = 500
 
 export type FaultName = 'kill-redis' | 'flush-redis' | 'stop-postgres' | 'kill-api'
+/** Faults after which holds may be gone: Redis writes its AOF once a second. */
+export const LOSES_HOLDS: FaultName[] = ['kill-redis', 'flush-redis']
 export type Stage = Awaited<ReturnType<typeof openStage>>
 
 const isReady = (url: string) =>
@@ -27,38 +27,40 @@ const isReady = (url: string) =>
     () => false,
   )
 
-/** Waits until the service says that it is ready. Returns how long that took, in ms. */
-export async function awaitReady(url: string): Promise<number> {
+/** Waits until all of these processes say that they are ready. Returns how long that took, in ms. */
+export async function awaitReady(urls: string[], stopping: AbortSignal): Promise<number> {
   const started_ms = performance.now()
-  while (!(await isReady(url))) {
-    if (performance.now() - started_ms > READY_LIMIT_MS) throw new StartError(`${url} does not become ready`)
-    await setTimeout(READY_POLL_MS)
+  for (const url of urls) {
+    while (!(await isReady(url))) {
+      if (performance.now() - started_ms > READY_LIMIT_MS)
+        throw new StartError(`${url} does not become ready`)
+      await setTimeout(READY_POLL_MS, undefined, { signal: stopping })
+    }
   }
   return Math.round(performance.now() - started_ms)
 }
 
 /**
  * A whole installation of its own in a temporary folder, whose parts can be killed and started again: Redis with its AOF,
- * PostgreSQL, and the API with its sweeper as a process.
+ * PostgreSQL, and as many processes of the API, each with its sweeper, as `services` says. With `slowness` each of them
+ * reaches PostgreSQL by a detour of its own.
  */
-export async function openStage(options: { stopping: AbortSignal }) {
-  const { stopping } = options
+export async function openStage(options: {
+  services: number
+  slowness: Slowness | undefined
+  order_ttl_seconds: number
+  stopping: AbortSignal
+}) {
+  const { services, slowness, order_ttl_seconds, stopping } = options
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-rehearsal-'))
   const password = randomBytes(16).toString('hex')
   const place = { data_dir: folder, password, stopping, onStarted: async () => {} }
-  let api: ChildProcess | undefined
+  const apis: Api[] = []
   let redis: Awaited<ReturnType<typeof startRedis>> | undefined
   let postgres: Awaited<ReturnType<typeof startPostgres>> | undefined
 
-  async function killApi(): Promise<void> {
-    if (!api || api.exitCode !== null || api.signalCode !== null) return
-    const exited = once(api, 'exit')
-    api.kill('SIGKILL')
-    await exited
-  }
-
   async function close(): Promise<void> {
-    await killApi()
+    await Promise.all(apis.map((api) => api.close()))
     await Promise.all([redis && stopRedis(redis.id), postgres && stopPostgres(postgres.id)])
     await rm(folder, { recursive: true, force: true })
   }
@@ -67,30 +69,11 @@ export async function openStage(options: { stopping: AbortSignal }) {
   try {
     redis = await startRedis(place)
     postgres = await startPg()
-    const port = await freePort()
-    const url = `http://127.0.0.1:${port}`
     const redis_url = `redis://:${password}@127.0.0.1:${redis.port}`
     const database_url = databaseUrl(postgres.port, password)
 
-    function startApi(): void {
-      const env = { ...process.env, PORT: String(port), HOST: '127.0.0.1', LOG_LEVEL: 'silent', NODE_ENV: '' }
-      const own = {
-        REDIS_URL: redis_url,
-        DATABASE_URL: database_url,
-        ADMIN_TOKEN: '',
-        WEBHOOK_SECRETS: '',
-        SWEEPER: '',
-      }
-      api = spawn(process.execPath, ['--import', 'tsx', SERVER], {
-        env: { ...env, ...own, npm_lifecycle_event: '' },
-        stdio: ['ignore', 'ignore', 'pipe'],
-      })
-      // What it says when it can not start; a rehearsal that waits in vain would else not tell why.
-      api.stderr?.on('data', (text) => process.stderr.write(text))
-    }
-
-    /** Injects a fault and lifts it again. */
-    async function inject(fault: FaultName): Promise<void> {
+    /** Injects a fault and lifts it again. `draw` says which process is killed. */
+    async function inject(fault: FaultName, draw: Draw): Promise<void> {
       switch (fault) {
         case 'kill-redis':
           if (redis) process.kill(redis.id.pid, 'SIGKILL')
@@ -107,15 +90,37 @@ export async function openStage(options: { stopping: AbortSignal }) {
           await setTimeout(POSTGRES_AWAY_MS)
           postgres = await startPg()
           return
-        case 'kill-api':
-          await killApi()
-          startApi()
+        case 'kill-api': {
+          const api = apis[Math.floor(draw() * apis.length)]
+          await api?.kill()
+          api?.start()
+        }
       }
     }
 
-    startApi()
-    await awaitReady(url)
-    return { url, redis_url, database_url, inject, close }
+    while (apis.length < services) {
+      apis.push(
+        await openApi({ redis_url, database_url, postgres_port: postgres.port, order_ttl_seconds, slowness }),
+      )
+    }
+    for (const api of apis) api.start()
+    const urls = apis.map(({ url }) => url)
+    await awaitReady(urls, stopping)
+    return {
+      urls,
+      redis_url,
+      database_url,
+      inject,
+      close,
+      /** From now on PostgreSQL is slow now and then, for each process by itself. A process that is started is spared until the next call. */
+      slow: (draw: Draw) => {
+        for (const api of apis) api.detour?.slow(seeded(draw() * 2 ** 32))
+      },
+      /** From now on PostgreSQL is as fast as it is. */
+      straight: () => {
+        for (const api of apis) api.detour?.straight()
+      },
+    }
   } catch (error) {
     await close()
     throw error
