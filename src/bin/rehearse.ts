@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
 import { readConfig } from '../config.ts'
 import { checkDb, openDb } from '../db/client.ts'
+import { findInstallation } from '../db/installation.ts'
 import { orderIdsUnpaid } from '../db/orders.ts'
 import { createEngine } from '../engine/engine.ts'
 import { openNodes } from '../engine/nodes.ts'
@@ -154,7 +155,9 @@ async function settle({ place, life }: Run, product_id: number, ledger: Ledger):
   const db = openDb(place.database_url)
   try {
     await checkDb(db)
-    const engine = createEngine({ nodes, shards: STOCK_SHARDS, hold_ttl_ms: 1000, order_ttl_ms: 1000 })
+    const installation = await db.use(findInstallation)
+    const ttls = { hold_ttl_ms: 1000, order_ttl_ms: 1000 }
+    const engine = createEngine({ nodes, installation, shards: STOCK_SHARDS, ...ttls })
     const shard = engine.shardOfProduct(product_id)
     // On a stage unpaid orders run out within seconds; while they do, Redis is a moment ahead of PostgreSQL.
     const countUnpaid = async () =>
