@@ -245,8 +245,12 @@ export function createWriter(options: {
    */
   async function commitEarly(entry: Entry): Promise<Committed | Error> {
     for await (const page of engine.journal.pages(entry.shard)) {
-      const before = page.filter(({ order }) => order?.id === entry.basis?.id)
-      if (before.length > 0) await writeBatch(before.map((one) => ({ ...one, epoch: entry.epoch })))
+      const before = page
+        .filter(({ order }) => order?.id === entry.basis?.id)
+        .map((one) => ({ ...one, epoch: entry.epoch }))
+      if (before.length === 0) continue
+      await writeBatch(before)
+      drop(before)
     }
     try {
       await writeBatch([entry])
