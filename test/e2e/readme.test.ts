@@ -6,7 +6,7 @@ import { build } from '../fixtures/app.ts'
 
 const README = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
 const [, COMMANDS = '', OUTPUT = ''] = /<!-- funnel -->\n```sh\n(.*?)```\n\n```\n(.*?)```/s.exec(README) ?? []
-const IDS = /(hld|ord)_[A-Za-z0-9_-]{28}/g
+const IDS = /(hld|ord)_[A-Za-z0-9_-]{34}/g
 
 /** A line of the README, where … stands for what it leaves out, as an expression that the real line has to match. */
 function expression(line: string): RegExp {
