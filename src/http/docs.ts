@@ -15,8 +15,8 @@ ${problemTable()}`
 const ORIGIN = 'http://127.0.0.1:3000'
 /** Ids in examples, and the variables of a shell that stand for them. */
 const VARIABLES = [
-  [/hld_[A-Za-z0-9_-]{28}/g, '$hold_id'],
-  [/ord_[A-Za-z0-9_-]{28}/g, '$order_id'],
+  [/hld_[A-Za-z0-9_-]{34}/g, '$hold_id'],
+  [/ord_[A-Za-z0-9_-]{34}/g, '$order_id'],
 ] as const
 const STREAM = 'text/event-stream'
 /** Only Stripe can sign its events. */

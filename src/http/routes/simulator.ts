@@ -13,7 +13,7 @@ const SimulateBody = Type.Object(
   { order_id: Id('As the hold named it'), scenario: Word(SIMULATED, 'What the gateway sends') },
   {
     additionalProperties: false,
-    examples: [{ order_id: 'ord_jZu8jHczExm5aNPo1a200defdaf0', scenario: 'success' }],
+    examples: [{ order_id: 'ord_jZu8jHczExm5aNPo1a200defdaf0z58af3', scenario: 'success' }],
   },
 )
 

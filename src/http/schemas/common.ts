@@ -102,7 +102,7 @@ const MEMBERS: Partial<Record<ProblemCode, object>> = {
   insufficient_stock: { reason: 'all_held', available: 0 },
   limit_exceeded: { limit: 2 },
   stock_in_use: { available: 10 },
-  hold_already_used: { order_id: 'ord_jZu8jHczExm5aNPo1a200defdaf0' },
+  hold_already_used: { order_id: 'ord_jZu8jHczExm5aNPo1a200defdaf0z58af3' },
 }
 const exampleOf = (code: ProblemCode) => problem(code, undefined, { ...MEMBERS[code] })
 

@@ -60,8 +60,8 @@ export const Hold = Type.Object(
   {
     examples: [
       {
-        hold_id: 'hld_jZu8jHczExm5aNPo1a200defdaf0',
-        order_id: 'ord_jZu8jHczExm5aNPo1a200defdaf0',
+        hold_id: 'hld_jZu8jHczExm5aNPo1a200defdaf0z58af3',
+        order_id: 'ord_jZu8jHczExm5aNPo1a200defdaf0z58af3',
         status: 'active',
         product_id: 1,
         qty: 2,

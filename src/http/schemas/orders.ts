@@ -6,7 +6,7 @@ export const OrderParams = Type.Object({ id: Type.String({ maxLength: 200, descr
 
 export const CreateOrderBody = Type.Object(
   { hold_id: Id('A live hold') },
-  { additionalProperties: false, examples: [{ hold_id: 'hld_jZu8jHczExm5aNPo1a200defdaf0' }] },
+  { additionalProperties: false, examples: [{ hold_id: 'hld_jZu8jHczExm5aNPo1a200defdaf0z58af3' }] },
 )
 
 const PAYMENT_STATUSES = ['pending', 'paid', 'failed'] as const
@@ -42,8 +42,8 @@ export const Order = Type.Object(
   {
     examples: [
       {
-        order_id: 'ord_jZu8jHczExm5aNPo1a200defdaf0',
-        hold_id: 'hld_jZu8jHczExm5aNPo1a200defdaf0',
+        order_id: 'ord_jZu8jHczExm5aNPo1a200defdaf0z58af3',
+        hold_id: 'hld_jZu8jHczExm5aNPo1a200defdaf0z58af3',
         product_id: 1,
         qty: 2,
         items: [{ product_id: 1, qty: 2, unit_amount: 9900 }],

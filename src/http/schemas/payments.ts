@@ -41,7 +41,7 @@ export const PaymentBody = Type.Object(
     examples: [
       {
         idempotency_key: 'pay-1',
-        order_id: 'ord_jZu8jHczExm5aNPo1a200defdaf0',
+        order_id: 'ord_jZu8jHczExm5aNPo1a200defdaf0z58af3',
         status: 'success',
         amount: 19800,
         currency: 'USD',
@@ -84,7 +84,7 @@ export const Payment = Type.Object(
     examples: [
       {
         idempotency_key: 'pay-1',
-        order_id: 'ord_jZu8jHczExm5aNPo1a200defdaf0',
+        order_id: 'ord_jZu8jHczExm5aNPo1a200defdaf0z58af3',
         outcome: 'refund_due',
         status: 'success',
         reason: 'already_paid',
