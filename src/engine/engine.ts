@@ -81,7 +81,7 @@ export function createEngine(options: EngineOptions) {
     ...createPayments({ nodes, run, keys, fence, places, longestHoldTtlMs: () => longest_hold_ttl_ms }),
     ...products,
     ...createRebuilding({ nodes, run, keys }),
-    remembered: createRemembered({ nodes, keys }),
+    remembered: createRemembered({ nodes, keys, installation }),
     journal: createJournal({ nodes, run, keys, fence }),
 
     /** Whether an id names this installation. Ids of version 0.1 name none. */

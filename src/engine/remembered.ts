@@ -1,3 +1,4 @@
+import { parseEpoch } from './epochs.ts'
 import type { Keys } from './keys.ts'
 import type { Nodes } from './nodes.ts'
 import { parseProduct, type Terms } from './products.ts'
@@ -19,7 +20,9 @@ export type RememberedOrder = { order: Order; payments: Payment[] }
  * What the Redis of a shard remembers beyond what it needs: what it would take to tell a PostgreSQL that has lost it. Read while nobody
  * changes the shard.
  */
-export function createRemembered({ nodes, keys }: { nodes: Nodes; keys: Keys }) {
+export function createRemembered(options: { nodes: Nodes; keys: Keys; installation: string }) {
+  const { nodes, keys, installation } = options
+
   async function* scan(shard: number, beginning: string): AsyncGenerator<string[]> {
     let cursor = '0'
     do {
@@ -33,9 +36,15 @@ export function createRemembered({ nodes, keys }: { nodes: Nodes; keys: Keys }) 
     ask('hashes', Promise.all(names.map((name) => nodes.of(shard).hgetall(name))))
 
   return {
-    /** How far the commits of writers had come when they last told this Redis. */
+    /** How far the commits of writers had come when they last told this Redis; none where it is that of somebody else. */
     async marks(shard: number): Promise<Array<{ writer: string; commits: number }>> {
-      const found = await ask('marks', nodes.of(shard).hgetall(keys.shard(shard, 'commits')))
+      const redis = nodes.of(shard)
+      const reading = [
+        redis.hgetall(keys.shard(shard, 'commits')),
+        redis.get(keys.shard(shard, 'epoch')),
+      ] as const
+      const [found, epoch] = await ask('marks', Promise.all(reading))
+      if (parseEpoch(epoch).installation !== installation) return []
       return Object.entries(found).map(([writer, commits]) => ({ writer, commits: Number(commits) }))
     },
 
