@@ -111,7 +111,7 @@ const CONTROLS: Array<{
 }> = [
   {
     what: 'raises the epoch whatever it is',
-    change: [["if number_of(redis.call('GET', keys.epoch) or '') >= number_of(epoch) then", 'if false then']],
+    change: [['number_of(known) >= number_of(epoch)', 'false']],
     at: ['raise-epoch 1'],
     spoils: [/epoch/],
   },
