@@ -1,29 +1,14 @@
 import { randomUUID } from 'node:crypto'
-import { findAdjustment, recordAdjustments } from '../db/adjustments.ts'
+import { findAdjustment } from '../db/adjustments.ts'
 import { type Db, inOrder, isOwnFault, type Sql } from '../db/client.ts'
 import { countCommit, createMark, type Mark, marksAhead, PastError } from '../db/marks.ts'
-import {
-  EarlyError,
-  findOrders,
-  OtherHistoryError,
-  type PlacedOrder,
-  requireHistories,
-  upsertOrders,
-} from '../db/orders.ts'
-import {
-  findPayments,
-  isSamePayment,
-  isWrittenBy,
-  KeyTakenError,
-  type PlacedPayment,
-  upsertPayments,
-} from '../db/payments.ts'
-import { lockProducts } from '../db/products.ts'
-import { lockEpochs } from '../db/shards.ts'
+import { EarlyError, findOrders, OtherHistoryError } from '../db/orders.ts'
+import { findPayments, isWrittenBy, KeyTakenError } from '../db/payments.ts'
 import type { Engine } from '../engine/engine.ts'
 import { type Entry, isOrComesOf, makeEntry, type Payment } from '../engine/records.ts'
 import { UnavailableError } from '../errors.ts'
 import { gather } from '../gather.ts'
+import { isFloor, isTooMuch, LateError, refuseLate, write } from './write.ts'
 
 /** Rows a transaction writes at most; past some hundred a larger one saves nothing more. */
 const MAX_BATCH = 256
@@ -46,79 +31,6 @@ const MAX_LOOKS = 3
  */
 export type Committed = 'committed' | 'refused' | 'key_taken'
 export type Writer = ReturnType<typeof createWriter>
-
-/** An entry's shard was rebuilt since: Redis may have lost the entry, and what it changed counts nowhere. */
-class LateError extends Error {
-  /** Of the class of errors that blame the data. */
-  readonly code = 'P0001'
-  readonly epoch: number
-  constructor(epoch: number) {
-    super('the shard was rebuilt before this was written')
-    this.epoch = epoch
-  }
-}
-
-async function refuseLate(sql: Sql, entries: Entry[]): Promise<void> {
-  const epochs = await lockEpochs(sql, [...new Set(entries.map(({ shard }) => shard))])
-  for (const { shard, epoch } of entries) {
-    const known = epochs.get(shard)
-    if (epoch !== undefined && known !== undefined && known > epoch) throw new LateError(known)
-  }
-}
-
-/** Of several transitions of one order in a batch only the latest is written: one statement can not change a row twice. */
-function latestOrders(entries: Entry[]): PlacedOrder[] {
-  const latest = new Map<string, PlacedOrder>()
-  for (const { shard, order } of entries) {
-    if (!order) continue
-    const known = latest.get(order.id)?.order
-    if (known && isOrComesOf(known, order)) continue
-    if (known && !isOrComesOf(order, known)) throw new OtherHistoryError(`order ${order.id}`)
-    latest.set(order.id, { shard, order })
-  }
-  return [...latest.values()]
-}
-
-/** Of a payment that was parked and settled within one batch only the settled row is written. */
-function latestPayments(entries: Entry[]): PlacedPayment[] {
-  const latest = new Map<string, PlacedPayment>()
-  for (const { shard, payments } of entries) {
-    for (const payment of payments) {
-      const known = latest.get(payment.idempotency_key)?.payment
-      if (known && !isSamePayment(known, payment)) throw new KeyTakenError(payment.idempotency_key)
-      if (!known || known.outcome === 'parked') latest.set(payment.idempotency_key, { shard, payment })
-    }
-  }
-  return [...latest.values()]
-}
-
-async function write(sql: Sql, entries: Entry[]): Promise<void> {
-  const adjustments = entries.flatMap(({ adjustment }) => adjustment ?? [])
-  const orders = latestOrders(entries)
-  const payments = latestPayments(entries)
-  const changed = [...adjustments, ...orders.flatMap(({ order }) => order.items)].map(
-    ({ product_id }) => product_id,
-  )
-  const added = adjustments.filter(({ delta }) => delta > 0)
-  const taken_out = adjustments.filter(({ delta }) => delta <= 0)
-  // Sent together, taken in this order: what was added may be what the orders need, what was taken out what they gave back.
-  await inOrder([
-    lockProducts(sql, [...new Set(changed)]),
-    recordAdjustments(sql, added),
-    upsertOrders(sql, orders),
-    recordAdjustments(sql, taken_out),
-    requireHistories(
-      sql,
-      entries.flatMap(({ basis }) => basis ?? []),
-    ),
-    upsertPayments(sql, payments),
-  ])
-}
-
-const isFloor = (error: unknown) => (error as { constraint?: string }).constraint === 'products_floor'
-/** The product would be worth more than can be counted: its price was raised while units were added. */
-const isTooMuch = (error: unknown) =>
-  ['products_amount', 'products_total'].includes((error as { constraint?: string }).constraint ?? '')
 
 /** Money that came for an order which the floor refused has to go back, and its sender is told so first. */
 function refundDue(payment: Payment): Payment {
@@ -245,18 +157,15 @@ export function createWriter(options: {
    */
   async function commitEarly(entry: Entry): Promise<Committed | Error> {
     for await (const page of engine.journal.pages(entry.shard)) {
-      const before = page
-        .filter(({ order }) => order?.id === entry.basis?.id)
-        .map((one) => ({ ...one, epoch: entry.epoch }))
-      if (before.length === 0) continue
-      await writeBatch(before)
-      drop(before)
+      const before = page.filter(({ order }) => order?.id === entry.basis?.id)
+      for (const one of before) await commitOne({ ...one, epoch: entry.epoch })
     }
     try {
       await writeBatch([entry])
       drop([entry])
       return 'committed'
     } catch (error) {
+      if (error instanceof LateError) return commitLate(entry, error)
       if (!(error instanceof EarlyError)) throw error
       undo(entry, error.message)
       return new UnavailableError('recovering', error.message)

@@ -170,6 +170,29 @@ t.test('what becomes of a payment is told only on the order as PostgreSQL has it
   t.same(await paymentsOf(app, ids), [])
 })
 
+t.test('the order on which it was told is written first, whoever made it', async (t) => {
+  const app = await build(t)
+  const { ids, entry } = await openLost(app)
+  const twice = await payUncommitted(app, ids, newKey())
+  t.equal(await app.service.writer.commit(twice), 'committed')
+  t.equal(await statusOf(app, ids), 'confirmed')
+  t.same((await paymentsOf(app, ids)).map(({ outcome }) => outcome).sort(), ['applied', 'refund_due'])
+  t.equal(await app.service.writer.commit(entry), 'committed', 'it may come once more')
+  await app.agree(t, 'afterwards')
+})
+
+t.test('where that was undone, nothing is told', async (t) => {
+  const app = await build(t)
+  const { ids, entry } = await openLost(app)
+  const twice = await payUncommitted(app, ids, newKey())
+  await app.redis.xdel(app.engine.keys.shard(0, 'journal'), entry.entry_id)
+  await t.rejects(app.service.writer.commit(twice), { code: 'recovering' })
+  t.same(await paymentsOf(app, ids), [])
+  await until('the rebuild', () => app.engine.fence.isOpen(0))
+  t.equal(await statusOf(app, ids), 'pre-payment', 'no money is due back, and the order is not paid')
+  await app.agree(t, 'afterwards')
+})
+
 t.test('an entry that was set aside does not take one of its id out of the journal', async (t) => {
   const app = await build(t)
   const { entry } = await openLost(app)
