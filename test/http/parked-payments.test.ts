@@ -1,4 +1,4 @@
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { idEnd } from '../../src/engine/ids.ts'
 import { build, newKey } from '../fixtures/app.ts'
 import { until } from '../fixtures/until.ts'
@@ -144,4 +144,33 @@ t.test('a hold that is paid for does not expire, one that is paid too little for
   t.match(await app.call('POST', '/api/orders', { hold_id: unpaid.hold_id }), { status: 410 })
   t.match(await app.order(paid), { payment_status: 'paid' }, 'the units of the other are its own')
   t.match(await app.stock(id), { available: 0, held: 1, sold: 1 })
+})
+
+/** What became of a failure and a success that were parked in this order, and in one moment, when their order came behind a rebuild. */
+async function parkedInOneMoment(t: Test, is_told: boolean): Promise<string[]> {
+  const app = await build(t)
+  const hold = await app.hold(await app.product(1))
+  await app.paid(hold.order_id, 'failed', {}, `z-${newKey()}`)
+  await app.paid(hold.order_id, 'success', {}, `a-${newKey()}`)
+  const seq = is_told ? 'seq' : '0'
+  await app.sql(
+    `update payments set seq = ${seq}, created_at = (select min(created_at) from payments) where order_id = $1`,
+    [hold.order_id],
+  )
+  app.engine.fence.close(0, 'a test asks for a rebuild', 'wrong')
+  await until('the rebuild', () => app.engine.fence.isOpen(0))
+  t.match(await app.order(hold), { payment_status: 'paid' })
+  const rows = await app.sql<{ outcome: string }>(
+    'select outcome from payments where order_id = $1 order by status',
+    [hold.order_id],
+  )
+  return rows.map(({ outcome }) => outcome)
+}
+
+t.test('payments that were parked in one moment keep their order over a rebuild', async (t) => {
+  t.same(await parkedInOneMoment(t, true), ['applied', 'applied'], 'the failure counted, then the success')
+})
+
+t.test('control: without their numbers they do not', async (t) => {
+  t.same(await parkedInOneMoment(t, false), ['ignored', 'applied'])
 })
