@@ -63,7 +63,15 @@ export const stripeRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) =
       },
     },
     async (request, reply) => {
-      const reading = readStripeEvent(request.body, findId)
+      let named: string | undefined
+      const reading = readStripeEvent(request.body, (order_id) => {
+        named = findId(order_id)
+        return named
+      })
+      // What another installation is told need not make sense here.
+      const is_foreign = named !== undefined && !engine.isOwnId(named)
+      if (reading.status === 'unreadable' && is_foreign)
+        return { data: { outcome: 'ignored' as const, order: null } }
       if (reading.status === 'ignored') return { data: { outcome: 'ignored' as const, order: null } }
       if (reading.status === 'unreadable') return sendInvalid(reply, reading.path, reading.message)
       const result = await receive(reading.value)
