@@ -101,3 +101,16 @@ t.test('a database that is not there is named in one line', async (t) => {
     t.notMatch((error as Error).message, new RegExp(new URL(url).password), 'without its password')
   }
 })
+
+t.test('the seed waits for nobody where there is a product', async (t) => {
+  const { url, query } = await createDatabase(t)
+  await ensureProduct(url, 1)
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  t.teardown(() => client.end())
+  await client.query('begin')
+  await client.query('select 1 from products for no key update')
+  t.equal(await ensureProduct(url, 1), false)
+  t.match(await query('select count(*)::int as count from products'), [{ count: 1 }])
+  await client.query('rollback')
+})
