@@ -1,38 +1,24 @@
 import { setTimeout } from 'node:timers/promises'
-import type { Redis } from 'ioredis'
 import type { Db, Sql } from '../db/client.ts'
-import { findInstallation } from '../db/installation.ts'
-import {
-  createMark,
-  forgetWriters,
-  goneWriters,
-  isUsed,
-  type Mark,
-  marksAhead,
-  noteUse,
-  PastError,
-} from '../db/marks.ts'
+import { isUsed } from '../db/marks.ts'
 import { findMoves } from '../db/moves.ts'
 import { productsOfShard } from '../db/products.ts'
-import { findEpochs, findShard, highestShard, type ShardRecord } from '../db/shards.ts'
+import { findShard, highestShard, type ShardRecord } from '../db/shards.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Doubt } from '../engine/fence.ts'
-import { readIdentity } from '../engine/redis.ts'
 import { policyFault } from '../engine/settings.ts'
 import { StartError } from '../errors.ts'
 import { type Found, lockOf, type Rebuilder } from './rebuilder.ts'
+import { createWatch, type Marks } from './watch.ts'
 
 const RETRY_MIN_MS = 50
 const RETRY_MAX_MS = 500
 const START_TRIES = 5
 /** A shard of a cluster that can not be opened keeps the others waiting no longer. */
 const CLUSTER_START_TRIES = 2
-const STRANGE_DATABASE = 'PostgreSQL is the database of another installation'
 const NOT_AT_START = 'it could not be opened at the start'
 /** Each shard that is opened has a connection to PostgreSQL of its own. */
 const MAX_OPENING = 4
-/** How often Redis is asked whether it is still the same: a proxy may put another one behind a living connection. */
-const WATCH_EVERY_MS = 1_000
 
 /** What Redis can not even make sense of has to be rebuilt; any other failure is thrown again. */
 function isBroken(error: Error): true {
@@ -52,8 +38,7 @@ export function createRecovery(options: {
   engine: Engine
   db: Db
   rebuilder: Rebuilder
-  /** How far the commits of this process have come, as far as it remembers. */
-  marks: { writer: Mark; watch: Mark; admin: Mark }
+  marks: Marks
   say: (message: string) => void
 }) {
   const { engine, db, rebuilder, marks, say } = options
@@ -64,6 +49,12 @@ export function createRecovery(options: {
   let watching: Promise<void> | undefined
   let stopHearing = () => {}
   const all = Array.from({ length: shards }, (_, shard) => shard)
+  const watch = createWatch({
+    engine,
+    db,
+    marks,
+    identityOf: (shard) => last_opened.get(shard)?.redis_identity,
+  })
 
   /** Loads terms, and products that Redis has never seen. Returns whether it has lost any that it must know, or can not tell. */
   async function hasLostProducts(sql: Sql, shard: number, epoch: number): Promise<boolean> {
@@ -119,7 +110,7 @@ export function createRecovery(options: {
     await db.locked([lockOf(shard)], async (sql) => {
       const found = await rebuilder.readRedis(shard)
       const before = await rebuilder.findRecord(sql, shard)
-      if (!isOwn(await findInstallation(sql))) throw new StartError(STRANGE_DATABASE)
+      await watch.refuseStrangeDatabase(sql)
       rebuilder.refuseStranger(before, found)
       await refuseOldMaster(sql, shard, before, found)
       await rebuilder.lookBack(sql, shard, Object.values(marks), found)
@@ -144,7 +135,7 @@ export function createRecovery(options: {
       }
       last_opened.set(shard, { epoch, redis_identity: found.redis_identity })
       openUnless(shard, epoch, doubt)
-      await noteUse(sql, createMark(marks.watch.writer), epochs())
+      await watch.sayOpen(sql)
     })
   }
 
@@ -188,95 +179,8 @@ export function createRecovery(options: {
     }
   }
 
-  /** Looks whether a server is still what it was when these shards were opened on it. */
-  async function look(redis: Redis, on_it: number[]): Promise<void> {
-    const fault = await policyFault(redis).catch(() => undefined)
-    if (fault !== undefined) for (const shard of on_it) fence.close(shard, `Redis ${fault}`, 'wrong')
-    const identity = await readIdentity(redis).catch(() => undefined)
-    if (identity === undefined) return
-    for (const shard of on_it) {
-      if (last_opened.get(shard)?.redis_identity !== identity)
-        fence.close(shard, 'another Redis answers', 'state')
-    }
-  }
-
-  /** Forgets the writers of processes that have been gone for long: first in every Redis, where their marks would else seem ahead. */
-  async function forgetGone(): Promise<void> {
-    const gone = await db.use(goneWriters)
-    if (gone.length === 0) return
-    for (const shard of all) await engine.remembered.forgetMarks(shard, gone)
-    await db.use((sql) => forgetWriters(sql, gone))
-  }
-
-  /** Whether a database is that of this engine; one that names no installation takes any. */
-  const isOwn = (installation: string) => engine.installation === '' || engine.installation === installation
-
-  function closeAll(reason: string): void {
-    for (const shard of all) fence.close(shard, reason, 'wrong')
-  }
-  /** What came to light of PostgreSQL: it lacks what this process knows it had. */
-  const notePast = () => closeAll('PostgreSQL has come back from the past')
-
-  /**
-   * Says that this process lives, and looks whether PostgreSQL is what it was: it has every commit of this process, and has come no
-   * further with any shard than this process.
-   */
-  async function lookAtPostgres(): Promise<void> {
-    try {
-      // Those of processes that are gone too: it may have been their commits that were lost.
-      const before = epochs()
-      const open_shards = all.filter((shard) => before[shard])
-      const told = await Promise.allSettled(open_shards.map((shard) => engine.remembered.marks(shard)))
-      const remembered = told.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))
-      const known = await db.transaction(async (sql) => {
-        const ahead = await marksAhead(sql, [...Object.values(marks), ...remembered])
-        if (ahead.length > 0) throw new PastError()
-        const count = await noteUse(sql, marks.watch, epochs())
-        return { count, shards: await findEpochs(sql), installation: await findInstallation(sql) }
-      })
-      marks.watch.commits = known.count
-      if (!isOwn(known.installation)) closeAll(STRANGE_DATABASE)
-      const by_shard = new Map(known.shards.map((one) => [one.shard, one]))
-      // PostgreSQL hears of an epoch before anybody opens a shard in it.
-      if (open_shards.some((shard) => (by_shard.get(shard)?.epoch ?? 0) < (before[shard] ?? 0)))
-        throw new PastError()
-      for (const { shard, epoch, is_behind } of known.shards) {
-        if (!fence.isOpen(shard)) continue
-        if (is_behind) fence.close(shard, 'PostgreSQL has come back from the past', 'wrong')
-        else if (epoch > fence.epoch(shard)) fence.close(shard, `PostgreSQL has epoch ${epoch}`, 'state')
-      }
-      // A step like any other: whoever has taken that Redis meanwhile is told nothing, and noticed.
-      const open = all.filter((shard) => fence.isOpen(shard))
-      await Promise.allSettled(open.map((shard) => engine.journal.noteMark(shard, marks.watch)))
-    } catch (error) {
-      if ([error, (error as Error).cause].some((one) => one instanceof PastError)) notePast()
-    }
-  }
-
-  const epochs = () => all.map((shard) => (fence.isOpen(shard) ? fence.epoch(shard) : 0))
-
-  async function watch(): Promise<void> {
-    let looking: Promise<void> | undefined
-    while (!stopped.signal.aborted) {
-      await setTimeout(WATCH_EVERY_MS, undefined, { signal: stopped.signal }).catch(() => {})
-      // A PostgreSQL that is slow must not keep anybody from looking at Redis.
-      looking ??= lookAtPostgres().finally(() => {
-        looking = undefined
-      })
-      const by_server = new Map<Redis, number[]>()
-      for (const shard of all.filter((one) => fence.isOpen(one))) {
-        const redis = nodes.of(shard)
-        by_server.set(redis, [...(by_server.get(redis) ?? []), shard])
-      }
-      await Promise.all([...by_server].map(([redis, on_it]) => look(redis, on_it)))
-      // A slot may have moved while nobody used its shard, and a server that lost it goes on as it was.
-      if (nodes.is_cluster) await engine.probe()
-    }
-    await looking
-  }
-
   return {
-    notePast,
+    notePast: watch.notePast,
 
     /**
      * Opens a shard, however long it takes; calls that come meanwhile join in.
@@ -310,8 +214,8 @@ export function createRecovery(options: {
       if (failures[0] && (!nodes.is_cluster || failures.length === shards)) throw failures[0]
       // One master of a cluster may be away: the shards of the others are sold, and its own once it is back.
       for (const shard of all.filter((one) => !fence.isOpen(one))) void this.reopen(shard, NOT_AT_START)
-      await forgetGone().catch(() => {})
-      watching = watch()
+      await watch.forgetGone().catch(() => {})
+      watching = watch.run(stopped.signal)
     },
 
     async close(): Promise<void> {
@@ -319,9 +223,7 @@ export function createRecovery(options: {
       stopHearing()
       await watching
       await Promise.allSettled(opening.values())
-      // Whoever waits for this process to be gone need not wait until it is silent.
-      const none = all.map(() => 0)
-      await db.transaction((sql) => noteUse(sql, createMark(marks.watch.writer), none)).catch(() => {})
+      await watch.sayGone().catch(() => {})
     },
   }
 }

@@ -1,0 +1,201 @@
+import { findAdjustment } from '../db/adjustments.ts'
+import { type Db, isOwnFault } from '../db/client.ts'
+import { type Mark, marksAhead } from '../db/marks.ts'
+import { EarlyError, findOrders, OtherHistoryError } from '../db/orders.ts'
+import { findPayments, isWrittenBy, KeyTakenError } from '../db/payments.ts'
+import type { Engine } from '../engine/engine.ts'
+import { type Entry, isOrComesOf, makeEntry, type Payment } from '../engine/records.ts'
+import { UnavailableError } from '../errors.ts'
+import type { Put } from './put.ts'
+import { isFloor, isTooMuch, LateError } from './write.ts'
+
+/** How often a refusal of the floor is looked into while the shard goes on; after that it is, while the shard stands still. */
+const MAX_LOOKS = 3
+
+/**
+ * `refused`: PostgreSQL's floor would not take the order, or its checks the added units, so they were undone. `key_taken`: the
+ * payment's key belongs to an order in another shard, so that what it did was undone.
+ */
+export type Committed = 'committed' | 'refused' | 'key_taken'
+
+/** Money that came for an order which the floor refused has to go back, and its sender is told so first. */
+function refundDue(payment: Payment): Payment {
+  if (payment.status !== 'success' || payment.outcome === 'refund_due') return payment
+  const first_outcome = payment.first_outcome === 'applied' ? 'refund_due' : payment.first_outcome
+  return { ...payment, outcome: 'refund_due', first_outcome, reason: 'no_units_left' }
+}
+
+/** Whether all that an entry can do on the floor is make room. */
+const givesBack = ({ order, adjustment }: Entry) =>
+  order?.order_status === 'cancelled' || (adjustment !== null && adjustment.delta > 0)
+
+/** Whether two entries are one: their ids may have been given out again by a Redis that had lost the first. */
+const isSameEntry = (one: Entry, other: Entry) =>
+  one.order?.history === other.order?.history &&
+  JSON.stringify([one.payments, one.adjustment]) === JSON.stringify([other.payments, other.adjustment])
+
+/** What becomes of entries that PostgreSQL would not take at first: each alone, so that a bad one fails none of its neighbours. */
+export function createRefusals(options: {
+  db: Db
+  engine: Engine
+  mark: Mark
+  put: Put
+  on_alarm: (message: string) => void
+  on_past?: (() => void) | undefined
+}) {
+  const { db, engine, mark, on_alarm, on_past } = options
+  const { put, putInstead, drop } = options.put
+
+  /** Whether PostgreSQL has this very entry, with each of its parts: others may have written it. */
+  async function isWritten({ order, payments, adjustment }: Entry): Promise<boolean> {
+    return db.use(async (sql) => {
+      const [known] = order ? await findOrders(sql, [order.id]) : []
+      if (order && !(known && isOrComesOf(known, order))) return false
+      const keys = payments.map(({ idempotency_key }) => idempotency_key)
+      const rows = new Map((await findPayments(sql, keys)).map((row) => [row.idempotency_key, row]))
+      if (!payments.every((payment) => isWrittenBy(payment, rows.get(payment.idempotency_key)))) return false
+      if (!adjustment) return true
+      const { product_id, idempotency_key, delta } = adjustment
+      return (await findAdjustment(sql, product_id, idempotency_key))?.delta === delta
+    })
+  }
+
+  /**
+   * An entry whose shard was rebuilt since. One that is still in the journal counts all the same; one that is gone was written by
+   * somebody else, or is lost.
+   */
+  async function commitLate(entry: Entry, late: LateError): Promise<Committed | Error> {
+    const { shard, entry_id } = entry
+    // Others have another epoch, and may have another Redis.
+    if (engine.fence.lastEpoch(shard) !== late.epoch) {
+      engine.fence.close(shard, `PostgreSQL has epoch ${late.epoch}`, 'state')
+    }
+    const kept = await engine.journal.readEntry(shard, entry_id, late.epoch)
+    if (kept && isSameEntry(kept, entry)) return commitOne({ ...entry, epoch: late.epoch })
+    return (await isWritten(entry)) ? 'committed' : new UnavailableError('recovering', late.message)
+  }
+
+  /**
+   * Payments that were decided on an order which PostgreSQL does not have: it is in the journal, before them, or was undone; or somebody
+   * else has written it meanwhile.
+   */
+  async function commitEarly(entry: Entry): Promise<Committed | Error> {
+    for await (const page of engine.journal.pages(entry.shard)) {
+      const before = page.filter(({ order }) => order?.id === entry.basis?.id)
+      for (const one of before) await commitOne({ ...one, epoch: entry.epoch })
+    }
+    try {
+      await put([entry])
+      return 'committed'
+    } catch (error) {
+      if (error instanceof LateError) return commitLate(entry, error)
+      if (!(error instanceof EarlyError)) throw error
+      undo(entry, error.message)
+      return new UnavailableError('recovering', error.message)
+    }
+  }
+
+  /** What PostgreSQL will never take is taken out of Redis again, by a rebuild. */
+  function undo(entry: Entry, why: string): void {
+    drop([entry])
+    on_alarm(why)
+    engine.fence.close(entry.shard, why, 'wrong')
+  }
+
+  /** Writes all that the journal of an entry's shard has to make room with. What is refused for its data is left to those who finish the journal. */
+  async function giveBackFirst({ shard, epoch }: Entry): Promise<void> {
+    for await (const page of engine.journal.pages(shard)) {
+      const giving = page.filter(givesBack).map((entry) => ({ ...entry, epoch }))
+      if (giving.length === 0) continue
+      try {
+        await put(giving)
+      } catch (error) {
+        if (!isOwnFault(error)) throw error
+        for (const one of giving) {
+          await put([one]).catch((refused: Error) => {
+            if (!isOwnFault(refused)) throw refused
+          })
+        }
+      }
+    }
+  }
+
+  /** Whether PostgreSQL lacks commits that this process or Redis knows of: then the floor does not know what it says. */
+  async function isPast(shard: number): Promise<boolean> {
+    const marks = [{ ...mark }, ...(await engine.remembered.marks(shard))]
+    return (await db.use((sql) => marksAhead(sql, marks))).length > 0
+  }
+
+  /**
+   * What the floor would not take. Units are free in Redis before PostgreSQL has what freed them, so its first word is no verdict: it is
+   * one once everything that the journal has to make room with is written, and nothing has come to the journal meanwhile. While
+   * the shard goes on there may always be more; then the shard closes, and the rebuild looks again while nobody can change it.
+   */
+  async function commitRefused(entry: Entry): Promise<Committed | Error> {
+    const { shard, order, adjustment } = entry
+    for (let looks = 0; looks < MAX_LOOKS; looks += 1) {
+      const last_id = await engine.journal.lastId(shard)
+      await giveBackFirst(entry)
+      try {
+        await put([entry])
+        return 'committed'
+      } catch (error) {
+        if (error instanceof LateError) return commitLate(entry, error)
+        if (!isFloor(error)) throw error
+      }
+      if ((await engine.journal.lastId(shard)) !== last_id) continue
+      if (await isPast(shard)) {
+        on_past?.()
+        return new UnavailableError('recovering', 'PostgreSQL lacks what it had')
+      }
+      if (order) await putInstead(entry, makeEntry(entry, { payments: entry.payments.map(refundDue) }))
+      const what = order
+        ? `order ${order.id}`
+        : `a change of product ${adjustment?.product_id} by ${adjustment?.delta}`
+      undo(entry, `PostgreSQL refused ${what}: its product is oversold in Redis`)
+      return 'refused'
+    }
+    engine.fence.close(shard, 'PostgreSQL refuses an order', 'wrong')
+    return new UnavailableError('recovering', 'PostgreSQL has not heard yet of what made room for it')
+  }
+
+  async function commitOne(entry: Entry): Promise<Committed | Error> {
+    try {
+      await put([entry])
+      return 'committed'
+    } catch (error) {
+      if (error instanceof LateError) return commitLate(entry, error)
+      if (isTooMuch(error) && entry.adjustment) {
+        undo(entry, `PostgreSQL refused to add units to product ${entry.adjustment.product_id}`)
+        return 'refused'
+      }
+      if (error instanceof KeyTakenError) {
+        undo(entry, error.message)
+        return 'key_taken'
+      }
+      if (error instanceof OtherHistoryError) {
+        undo(entry, error.message)
+        return new UnavailableError('recovering', error.message)
+      }
+      if (error instanceof EarlyError) return commitEarly(entry)
+      return isFloor(error) ? commitRefused(entry) : (error as Error)
+    }
+  }
+
+  return {
+    commitOne,
+
+    /** Writes a batch that the floor has refused once more, when all that makes room is written. Returns whether it was taken. */
+    async commitAgain(entries: Entry[]): Promise<boolean> {
+      try {
+        const by_shard = new Map(entries.map((entry) => [entry.shard, entry]))
+        for (const entry of by_shard.values()) await giveBackFirst(entry)
+        await put(entries)
+        return true
+      } catch (error) {
+        if (!isOwnFault(error)) throw error
+        return false
+      }
+    },
+  }
+}
