@@ -1,5 +1,7 @@
 import pg from 'pg'
 import { StartError, UnavailableError } from '../errors.ts'
+import { withLocks } from './locks.ts'
+import { codeOf, isReadOnly, refuseReadOnly } from './read-only.ts'
 
 /** A caller waits no longer for PostgreSQL; a batch takes some 10 ms, so this is a server that is away or stuck. */
 const PATIENCE_MS = 900
@@ -8,8 +10,6 @@ const LOCK_SHARE = 0.8
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000
 /** One writes, the others read; a process that has the database for itself needs no more. */
 export const MAX_CONNECTIONS = 8
-/** Whoever waits for a lock asks again after this: a holder that died with its machine is noticed only by silence. */
-const ADVISORY_LOCK_WAIT_MS = 15_000
 /** A rebuild reads whole tables; one statement that takes longer than this comes from a server that stands still. */
 const LOCKED_QUERY_TIMEOUT_MS = 30_000
 /**
@@ -27,7 +27,6 @@ const OWN_FAULT = /^(22|23|P0)/
  * long. Any other may blame the connection itself, or the role of the server behind it, and would come again for ever.
  */
 const KEEPS_CONNECTION = /^(22|23|P0|40|55P03$|57014$)/
-const READ_ONLY = '25006'
 /** Without them what was committed may be gone after a crash. */
 const DURABLE_SETTINGS = ['fsync', 'full_page_writes', 'synchronous_commit'] as const
 
@@ -39,20 +38,8 @@ export type Sql = pg.ClientBase
 pg.types.setTypeParser(pg.types.builtins.INT8, Number)
 pg.types.setTypeParser(pg.types.builtins.NUMERIC, Number)
 
-const codeOf = (error: unknown): string => (error as { code?: string } | undefined)?.code ?? ''
-
 /** Whether an error blames the data, so that sending it again would not help. */
 export const isOwnFault = (error: unknown): boolean => OWN_FAULT.test(codeOf(error))
-
-/** Whether a call was rejected because PostgreSQL takes no writes. */
-export const isReadOnly = (error: unknown): boolean => codeOf((error as Error).cause) === READ_ONLY
-
-/** Rejects, with the code of a refused write, where this connection would not take one: on a standby, or by a setting. */
-export async function refuseReadOnly(sql: Sql): Promise<void> {
-  const { rows } = await sql.query<{ transaction_read_only: string }>('show transaction_read_only')
-  if (rows[0]?.transaction_read_only === 'off') return
-  throw Object.assign(new Error('it is read-only'), { code: READ_ONLY })
-}
 
 /**
  * Waits for statements that were sent together. Throws what the first of them to fail says; those behind it say only that
@@ -161,33 +148,13 @@ export function openDb(
     use: <Result>(work: (sql: Sql) => Promise<Result>) => bounded(work, false),
     /** The same in one transaction, tried again after a serialization failure or a deadlock. */
     transaction: <Result>(work: (sql: Sql) => Promise<Result>) => bounded(work, true),
-    /**
-     * Runs `work` under advisory locks, on a connection of its own. Each of its statements may take half a minute.
-     * Rejects where a lock does not come free in a quarter of one: then it is to be tried again.
-     */
-    async locked<Result>(locks: number[], work: (sql: Sql) => Promise<Result>): Promise<Result> {
-      const client = new pg.Client({
-        connectionString: database_url,
-        connectionTimeoutMillis: patience_ms,
-        application_name: 'holdfast lock',
-        keepAlive: true,
-        lock_timeout: ADVISORY_LOCK_WAIT_MS,
-        statement_timeout: LOCKED_QUERY_TIMEOUT_MS,
-        query_timeout: LOCKED_QUERY_TIMEOUT_MS,
-      })
-      client.on('error', () => {})
-      try {
-        await client.connect()
-        await refuseReadOnly(client)
-        // In one order, so that two who want the same do not wait for each other.
-        for (const lock of locks.toSorted((one, other) => one - other)) {
-          await client.query('select pg_advisory_lock($1)', [lock])
-        }
-        return await work(client)
-      } finally {
-        await client.end().catch(() => {})
-      }
-    },
+    /** Runs `work` under advisory locks: see withLocks. `on_wait` hears that somebody else has one. */
+    locked: <Result>(locks: number[], work: (sql: Sql) => Promise<Result>, on_wait = () => {}) =>
+      withLocks(
+        { database_url, patience_ms, query_timeout_ms: LOCKED_QUERY_TIMEOUT_MS, on_wait },
+        locks,
+        work,
+      ),
     close: () => pool.end(),
   }
 }

@@ -107,7 +107,7 @@ export function createRecovery(options: {
       openUnless(shard, seen.epoch, doubt)
       return
     }
-    await db.locked([lockOf(shard)], async (sql) => {
+    const underLock = async (sql: Sql) => {
       const found = await rebuilder.readRedis(shard)
       const before = await rebuilder.findRecord(sql, shard)
       await watch.refuseStrangeDatabase(sql)
@@ -136,7 +136,10 @@ export function createRecovery(options: {
       last_opened.set(shard, { epoch, redis_identity: found.redis_identity })
       openUnless(shard, epoch, doubt)
       await watch.sayOpen(sql)
-    })
+    }
+    await db.locked([lockOf(shard)], underLock, () =>
+      say(`shard ${shard}: another process has it in hand, this one waits`),
+    )
   }
 
   /** What came to light while a shard was looked at may be graver than what it was looked at for. */

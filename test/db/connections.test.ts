@@ -1,6 +1,7 @@
 import pg from 'pg'
 import t, { type Test } from 'tap'
-import { isReadOnly, openDb, type Sql } from '../../src/db/client.ts'
+import { openDb, type Sql } from '../../src/db/client.ts'
+import { isReadOnly } from '../../src/db/read-only.ts'
 import { createDatabase } from '../fixtures/database.ts'
 
 const READ_ONLY = { code: '25006' }

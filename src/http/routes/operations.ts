@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
-import { isReadOnly, refuseReadOnly } from '../../db/client.ts'
+import { isReadOnly, refuseReadOnly } from '../../db/read-only.ts'
 import type { Deps } from '../deps.ts'
 import type { Metrics } from '../metrics.ts'
 import { sendProblem } from '../problem.ts'
