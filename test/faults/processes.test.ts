@@ -10,6 +10,7 @@ import { checkSale, newLedger, startSale } from './fixtures/sale.ts'
 const DEAD_HOLDS = 5_000
 const AT_ONCE = 250
 const STOPPED_WITHIN_MS = 10_000
+const OPENED_WITHIN_MS = 20_000
 /** Programs know no other prefix. */
 const prefix = 'hf'
 
@@ -79,3 +80,39 @@ t.test(
     await checkSale(t, app, newLedger())
   },
 )
+
+t.test('a shard whose rebuilder lost its power is opened by another process within seconds', async (t) => {
+  const { app, server, proxy } = await buildFaulty(t, { prefix })
+  const [redis_of, database_of] = [
+    await openFaultyProxy(t, server.url),
+    await openFaultyProxy(t, app.database.url),
+  ]
+  const other = await startServer(t, app, { redis_url: redis_of.url, database_url: database_of.url })
+  const product = await app.product(20)
+  const order = await app.order(await app.hold(product))
+  // The other one alone finds that Redis is empty, and comes as far as the first step behind the lock.
+  proxy.refuse(true)
+  proxy.cut()
+  redis_of.freezeAfter(loadScript('clear-shard').sha, 0)
+  await server.redis.flushall()
+  await until('it is in the middle of a rebuild', async () => {
+    await other.call('GET', `/api/orders/${order.order_id}`)
+    return redis_of.hasFrozen()
+  })
+  other.signal('SIGSTOP')
+  database_of.freeze()
+  const stopped_ms = performance.now()
+  proxy.refuse(false)
+  await until('the first one opens it', () => app.engine.fence.isOpen(0), OPENED_WITHIN_MS)
+  t.comment(`opened after ${Math.round(performance.now() - stopped_ms)} ms`)
+  t.match(await app.stock(product), { total: 20, available: 19, pending: 1 })
+  const epoch = app.engine.fence.epoch(0)
+  other.signal('SIGCONT')
+  await until(
+    'it is open there as well',
+    async () => (await other.call('GET', '/readyz')).status === 200,
+    OPENED_WITHIN_MS,
+  )
+  t.ok(app.engine.fence.isOpen(0) && app.engine.fence.epoch(0) === epoch, 'who comes back leaves it as it is')
+  await checkSale(t, app, newLedger())
+})
