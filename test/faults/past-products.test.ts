@@ -118,3 +118,16 @@ t.test(
     await checkBoth(t, app, 'afterwards')
   },
 )
+
+t.test('terms are not changed while the shard of the product still has to be heard', async (t) => {
+  const shop = await openShop(t)
+  const { query } = shop.postgres.database
+  const app = await shop.open()
+  const { id } = await app.expect<ProductBody>(201, create(app, 'Shoe'))
+  await app.service.recovery.close()
+  await query('update shards set behind_since = now()')
+  t.match(await rename(app, id, 'Boot'), { status: 503 })
+  t.same(await query('select name from products'), [{ name: 'Shoe' }])
+  await query('update shards set behind_since = null')
+  t.match(await rename(app, id, 'Boot'), { status: 200 })
+})
