@@ -10,6 +10,11 @@ export type Mark = { readonly writer: string; commits: number }
 /** @param writer the name of its process, and behind a space what it is in it */
 export const createMark = (writer: string): Mark => ({ writer, commits: 0 })
 
+/** Remembers a count that was committed, which may be heard later than a higher one. */
+export function advance(mark: Mark, count: number): void {
+  mark.commits = Math.max(mark.commits, count)
+}
+
 /** PostgreSQL lacks commits that it had. Its code makes the transaction end as after any error of the server. */
 export class PastError extends Error {
   readonly code = 'HFPAS'

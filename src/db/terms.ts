@@ -3,6 +3,7 @@ import { UnavailableError } from '../errors.ts'
 import type { Sql } from './client.ts'
 import { isBehind } from './marks.ts'
 import { PRODUCT_COLUMNS, type ProductRecord, type ProductRow, toProduct } from './products.ts'
+import { findShard } from './shards.ts'
 
 /** Locks of shelves follow this number: the first two products of one shelf must not be created side by side. */
 const SHELF_LOCK = 4_863_300
@@ -11,6 +12,7 @@ const MAX_DRAWS = 20
 /** How long the process that changed terms has to bring them to Redis before others do. */
 const MIN_AGE_SECONDS = 2
 const MAX_LEFT = 100
+const BEHIND = 'PostgreSQL has come back from the past'
 
 /** A product with where it stands. */
 export type Shelved = ProductRecord & { shelf: string | null }
@@ -66,7 +68,7 @@ export async function createProduct(
   shards: number,
 ): Promise<Shelved> {
   // Any shard may know a product that has the next id already.
-  if (await isBehind(sql)) throw new UnavailableError('recovering', 'PostgreSQL has come back from the past')
+  if (await isBehind(sql)) throw new UnavailableError('recovering', BEHIND)
   const id = await drawId(sql, shelf, shards)
   if (id === null) throw new UnavailableError('unavailable', `no id was free for the shelf ${shelf}`)
   await sql.query({
@@ -96,6 +98,8 @@ export async function changeTerms<Wrong>(
   })
   const product = rows.map(toShelved)[0]
   if (!product) return undefined
+  // Its Redis may know later terms, which a change of these would take for older ones.
+  if ((await findShard(sql, product.shard)).is_behind) throw new UnavailableError('recovering', BEHIND)
   const changed = change(product)
   if ('wrong' in changed) return changed
   await sql.query({

@@ -1,17 +1,15 @@
 import type { KeyedChange, RememberedProduct } from '../engine/remembered.ts'
 import type { Sql } from './client.ts'
+import { PRODUCT_COLUMNS, type ProductRecord, type ProductRow, toProduct } from './products.ts'
 import { valuesOf } from './terms.ts'
 
 /** Products as they are recorded, of those that are asked for. */
-export async function recordedProducts(
-  sql: Sql,
-  ids: number[],
-): Promise<Map<number, { shard: number; total: number; version: number }>> {
-  const { rows } = await sql.query<{ id: number; shard: number; total: number; version: number }>(
-    'select id, shard, total, terms_version as version from products where id = any($1::bigint[])',
+export async function recordedProducts(sql: Sql, ids: number[]): Promise<Map<number, ProductRecord>> {
+  const { rows } = await sql.query<ProductRow>(
+    `select ${PRODUCT_COLUMNS}, 0 as pending, 0 as sold from products p where p.id = any($1::bigint[])`,
     [ids],
   )
-  return new Map(rows.map(({ id, ...product }) => [id, product]))
+  return new Map(rows.map((row) => [row.id, toProduct(row)]))
 }
 
 /** Writes a product again that is not recorded any more. */
@@ -40,7 +38,10 @@ export async function skipIds(sql: Sql, highest: number): Promise<void> {
 }
 
 /** Gives a product the later terms that are remembered of it. */
-export async function restoreTerms(sql: Sql, { id, terms, version }: RememberedProduct): Promise<void> {
+export async function restoreTerms(
+  sql: Sql,
+  { id, terms, version }: Omit<RememberedProduct, 'total'>,
+): Promise<void> {
   await sql.query(
     `update products set name = $1, unit_amount = $2, currency = $3, hold_ttl_seconds = $4::bigint / 1000,
         starts_at = to_timestamp($5::bigint / 1000.0), ends_at = to_timestamp($6::bigint / 1000.0), paused = $7,

@@ -60,7 +60,7 @@ export function createEngine(options: EngineOptions) {
   const places = createPlaces({ shards, fence })
   let longest_hold_ttl_ms = hold_ttl_ms
 
-  const { shardOfProduct, knowMoves, forgetMoves } = places
+  const { shardOfProduct, knowMoves } = places
   const products = createProducts({ run, keys, fence, shards, shardOfProduct, hold_ttl_ms, observer })
   return {
     shards,
@@ -74,7 +74,6 @@ export function createEngine(options: EngineOptions) {
     shardOfProduct,
     /** Tells of products that were moved, before their shards are opened. */
     knowMoves,
-    forgetMoves,
     ...createHolds({ run, keys, fence, shards, places, hold_ttl_ms, installation, observer }),
     ...createHoldList({ run, shards, shardOfProduct }),
     ...createOrders({ nodes, run, keys, fence, places, shards, order_ttl_ms, observer }),

@@ -13,6 +13,7 @@ export type Places = ReturnType<typeof createPlaces>
  */
 export function createPlaces({ shards, fence }: { shards: number; fence: Fence }) {
   const shard_by_product = new Map<number, number>()
+  let moves: Move[] = []
   const last_moves = new Map<number, Move>()
   /** Where products have moved to, by the shard that they left. */
   const ways = new Map<number, Set<number>>()
@@ -33,13 +34,15 @@ export function createPlaces({ shards, fence }: { shards: number; fence: Fence }
       shard_by_product.set(product_id, shard)
     },
 
-    /** Forgets all moves, before those that there are become known. */
-    forgetMoves(): void {
+    /**
+     * Tells all moves that there are, read while nobody can move anything from or to this shard. Those from or to it that are not among
+     * them have not been: PostgreSQL has lost them, and their numbers come again.
+     */
+    knowMoves(shard: number, known: Move[]): void {
+      const isOfShard = ({ from_shard, to_shard }: Move) => from_shard === shard || to_shard === shard
+      moves = [...moves.filter((move) => !isOfShard(move)), ...known.filter(isOfShard)]
       last_moves.clear()
       ways.clear()
-    },
-
-    knowMoves(moves: Move[]): void {
       for (const move of moves) {
         const { product_id, from_shard, to_shard } = move
         ways.set(from_shard, (ways.get(from_shard) ?? new Set()).add(to_shard))

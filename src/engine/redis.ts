@@ -53,6 +53,8 @@ export const field = (info: string, name: string) =>
 export const FORM = 4
 /** No Redis has this identity: the shard is being rebuilt. */
 export const UNFINISHED = `${FORM}/`
+/** Nor this one: the shard is being rebuilt from the Redis that it had last. */
+export const unfinishedOn = (identity: string): string => `${UNFINISHED}${identity}`
 /** The form that an identity names. */
 export const formOf = (identity: string): number => Number.parseInt(identity, 10) || 0
 

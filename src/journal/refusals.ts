@@ -1,11 +1,12 @@
 import { findAdjustment } from '../db/adjustments.ts'
 import { type Db, isOwnFault } from '../db/client.ts'
-import { type Mark, marksAhead } from '../db/marks.ts'
+import type { Mark } from '../db/marks.ts'
 import { EarlyError, findOrders, OtherHistoryError } from '../db/orders.ts'
 import { findPayments, isWrittenBy, KeyTakenError } from '../db/payments.ts'
 import type { Engine } from '../engine/engine.ts'
 import { type Entry, isOrComesOf, makeEntry, type Payment } from '../engine/records.ts'
 import { UnavailableError } from '../errors.ts'
+import { findAhead } from './past.ts'
 import type { Put } from './put.ts'
 import { isFloor, isTooMuch, LateError } from './write.ts'
 
@@ -122,8 +123,8 @@ export function createRefusals(options: {
 
   /** Whether PostgreSQL lacks commits that this process or Redis knows of: then the floor does not know what it says. */
   async function isPast(shard: number): Promise<boolean> {
-    const marks = [{ ...mark }, ...(await engine.remembered.marks(shard))]
-    return (await db.use((sql) => marksAhead(sql, marks))).length > 0
+    const recall = () => engine.remembered.marks(shard)
+    return (await db.use((sql) => findAhead(sql, [mark], recall))).length > 0
   }
 
   /**

@@ -18,7 +18,8 @@ export function createTries(engine: Engine, on_alarm: (message: string) => void)
       const name = nameOf(entry)
       const tries = (tries_by_entry.get(name) ?? 0) + 1
       const [oldest] = tries_by_entry.keys()
-      if (oldest !== undefined && tries_by_entry.size >= MAX_REFUSED) tries_by_entry.delete(oldest)
+      const is_full = tries === 1 && tries_by_entry.size >= MAX_REFUSED
+      if (is_full && oldest !== undefined) tries_by_entry.delete(oldest)
       tries_by_entry.set(name, tries)
       on_alarm(
         `journal entry ${entry_id} of shard ${shard} can not be written (try ${tries}): ${error.message}`,

@@ -1,11 +1,13 @@
 import { inTransaction, type Sql } from '../db/client.ts'
-import { type Mark, marksAhead, noteBehind } from '../db/marks.ts'
+import { isBehind, type Mark, noteBehind } from '../db/marks.ts'
+import { productsOfShard } from '../db/products.ts'
 import { findShard, raiseShard, type ShardRecord, saveShard } from '../db/shards.ts'
 import { noteLosses } from '../db/write-back.ts'
 import { createEngine, type Engine } from '../engine/engine.ts'
 import { parseEpoch } from '../engine/epochs.ts'
-import { FORM, formOf, readIdentity, UNFINISHED } from '../engine/redis.ts'
+import { FORM, formOf, readIdentity, UNFINISHED, unfinishedOn } from '../engine/redis.ts'
 import { StartError } from '../errors.ts'
+import { findAhead } from '../journal/past.ts'
 import { finishJournal } from '../journal/recovery.ts'
 import type { Writer } from '../journal/writer.ts'
 import { rebuildShard } from './rebuild.ts'
@@ -19,6 +21,11 @@ export const lockOf = (shard: number): number => SHARD_LOCK + shard
 
 /** A shard as its Redis has it. */
 export type Found = { epoch: number; installation: string; redis_identity: string }
+
+/** Whether it is the Redis that PostgreSQL knew last, or one of which it had known before it came back from the past. */
+const isRecorded = (known: ShardRecord, { epoch, redis_identity }: Found): boolean =>
+  [redis_identity, unfinishedOn(redis_identity)].includes(known.redis_identity) || epoch > known.epoch
+
 export type Rebuilder = ReturnType<typeof createRebuilder>
 
 /** Rebuilds shards in two steps, between which nobody else can use them. Whoever calls these has the lock of the shard. */
@@ -65,6 +72,23 @@ export function createRebuilder(options: {
     for (const loss of losses) say(`shard ${shard}: ${loss}`)
   }
 
+  /**
+   * Throws where a product of this shard may have moved to another one that has not told PostgreSQL of it yet: what was sold of it there
+   * would be sold here again.
+   */
+  async function awaitOthers(sql: Sql, shard: number): Promise<void> {
+    if (!(await isBehind(sql))) return
+    const products = await productsOfShard(sql, shard)
+    const totals = await engine.readFields(
+      shard,
+      'products',
+      products.map(({ id }) => `${id}:total`),
+    )
+    const unknown = products.find((_, at) => totals[at] === null)
+    if (!unknown) return
+    throw new Error(`product ${unknown.id} may have moved to a shard that PostgreSQL has to hear first`)
+  }
+
   return {
     engineAt,
 
@@ -94,7 +118,7 @@ export function createRebuilder(options: {
      * that Redis, which PostgreSQL hears of first. Then it notes that all shards have to tell it.
      */
     async lookBack(sql: Sql, shard: number, marks: Mark[], found: Found): Promise<void> {
-      const ahead = await marksAhead(sql, [...marks, ...(await engine.remembered.marks(shard))])
+      const ahead = await findAhead(sql, marks, () => engine.remembered.marks(shard))
       const known = await findShard(sql, shard)
       const is_early = installation !== '' && found.installation === installation && found.epoch > known.epoch
       if (ahead.length === 0 && (known.is_behind || !is_early)) return
@@ -118,20 +142,21 @@ export function createRebuilder(options: {
       say(`shard ${shard}: rebuilding as epoch ${epoch}, because ${why}`)
       const before = await findShard(sql, shard)
       const found = before.is_behind ? await readRedis(shard) : undefined
-      await raiseShard(sql, shard, { epoch, redis_identity: UNFINISHED })
+      const is_recorded = found !== undefined && isRecorded(before, found)
+      // Should this break off, the next one shall still know it.
+      const redis_identity = is_recorded ? unfinishedOn(found.redis_identity) : UNFINISHED
+      await raiseShard(sql, shard, { epoch, redis_identity })
       const at_epoch = engineAt(shard, epoch)
       await at_epoch.raiseEpoch(shard)
       await at_epoch.forgetMistyped(shard)
-      if (found) {
-        const is_recorded = found.redis_identity === before.redis_identity || found.epoch > before.epoch
-        await bringUp(sql, shard, is_recorded)
-      }
+      if (found) await bringUp(sql, shard, is_recorded)
       await finishJournal(engine, writer, shard, { epoch })
     },
 
     /** Rebuilds a shard whose epoch was raised. Rejects where somebody else has raised it again: then it is not open here. */
     async complete(sql: Sql, shard: number, epoch: number, redis_identity: string): Promise<void> {
       const started_ms = performance.now()
+      await awaitOthers(sql, shard)
       const { holds, dropped, orders } = await rebuildShard(sql, shard, engineAt(shard, epoch))
       await checkWhole(shard, redis_identity)
       await saveShard(sql, shard, { epoch, redis_identity })

@@ -127,15 +127,13 @@ export function createRecovery(options: {
         await rebuilder.begin(sql, shard, epoch, why)
         await rebuilder.complete(sql, shard, epoch, found.redis_identity)
       }
-      // One that PostgreSQL lost has not been, and its number comes again.
-      if (known.is_behind) engine.forgetMoves()
-      engine.knowMoves(await findMoves(sql))
+      engine.knowMoves(shard, await findMoves(sql))
       for (const { id, terms } of await productsOfShard(sql, shard)) {
         engine.knowProduct(id, shard, terms.hold_ttl_ms)
       }
       last_opened.set(shard, { epoch, redis_identity: found.redis_identity })
       openUnless(shard, epoch, doubt)
-      await watch.sayOpen(sql)
+      await watch.sayOpen(sql, shard)
     }
     await db.locked([lockOf(shard)], underLock, () =>
       say(`shard ${shard}: another process has it in hand, this one waits`),

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { Db, Sql } from '../db/client.ts'
-import { countCommit, createMark, type Mark, marksAhead, PastError } from '../db/marks.ts'
+import { advance, countCommit, createMark, type Mark, PastError } from '../db/marks.ts'
 import type { ProductRecord } from '../db/products.ts'
 import { markLoaded, termsLeft } from '../db/terms.ts'
 import type { Engine } from '../engine/engine.ts'
+import { findAhead, recallOpen } from '../journal/past.ts'
 
 export type Publisher = ReturnType<typeof createPublisher>
 
@@ -31,13 +32,15 @@ export function createPublisher(options: {
     let count = 0
     try {
       const result = await db.transaction(async (sql) => {
-        if ((await marksAhead(sql, marks)).length > 0) throw new PastError()
+        // Those that Redis knows too: it may have been another process that was told what PostgreSQL has lost.
+        const ahead = await findAhead(sql, marks, () => recallOpen(engine))
+        if (ahead.length > 0) throw new PastError()
         const done = await work(sql)
         // Last of all: other changes wait here until this one is over.
         count = await countCommit(sql, mark)
         return done
       })
-      mark.commits = Math.max(mark.commits, count)
+      advance(mark, count)
       return result
     } catch (error) {
       if ((error as Error).cause instanceof PastError) on_past?.()

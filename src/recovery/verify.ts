@@ -1,5 +1,4 @@
 import type { Db } from '../db/client.ts'
-import { marksAhead } from '../db/marks.ts'
 import { orderIdsUnpaid } from '../db/orders.ts'
 import { committedOfShard, productsOfShard } from '../db/products.ts'
 import { findShard } from '../db/shards.ts'
@@ -8,6 +7,7 @@ import { parseEpoch } from '../engine/epochs.ts'
 import { idOfDeadline } from '../engine/orders.ts'
 import type { Product, Stock } from '../engine/products.ts'
 import type { Hold } from '../engine/records.ts'
+import { findAhead } from '../journal/past.ts'
 
 /** While a sale runs Redis is a moment ahead of PostgreSQL: only what still differs after this many looks counts. */
 const LOOKS = 3
@@ -37,8 +37,7 @@ async function look(engine: Engine, db: Db, shard: number): Promise<ShardReport>
     differences.push('Redis belongs to another installation: neither is to be repaired by the other')
     return { shard, products: [], differences }
   }
-  const marks = await engine.remembered.marks(shard)
-  const ahead = await db.use((sql) => marksAhead(sql, marks))
+  const ahead = await db.use((sql) => findAhead(sql, [], () => engine.remembered.marks(shard)))
   if (known.is_behind || ahead.length > 0) {
     differences.push(
       'PostgreSQL has come back from the past: it is told again what Redis knows before Redis is rebuilt',

@@ -2,20 +2,13 @@ import { setTimeout } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import type { Db, Sql } from '../db/client.ts'
 import { findInstallation } from '../db/installation.ts'
-import {
-  createMark,
-  forgetWriters,
-  goneWriters,
-  type Mark,
-  marksAhead,
-  noteUse,
-  PastError,
-} from '../db/marks.ts'
+import { advance, forgetWriters, goneWriters, type Mark, noteUse, PastError } from '../db/marks.ts'
 import { findEpochs } from '../db/shards.ts'
 import type { Engine } from '../engine/engine.ts'
 import { readIdentity } from '../engine/redis.ts'
 import { policyFault } from '../engine/settings.ts'
 import { StartError } from '../errors.ts'
+import { findAhead, recallOpen } from '../journal/past.ts'
 
 /** How often both sides are asked whether they are still the same: a proxy may put another one behind a living connection. */
 const WATCH_EVERY_MS = 1_000
@@ -66,18 +59,16 @@ export function createWatch(options: {
    */
   async function lookAtPostgres(): Promise<void> {
     try {
-      // Those of processes that are gone too: it may have been their commits that were lost.
       const before = epochs()
       const open_shards = all.filter((shard) => before[shard])
-      const told = await Promise.allSettled(open_shards.map((shard) => engine.remembered.marks(shard)))
-      const remembered = told.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))
       const known = await db.transaction(async (sql) => {
-        const ahead = await marksAhead(sql, [...Object.values(marks), ...remembered])
+        // Those of processes that are gone too: it may have been their commits that were lost.
+        const ahead = await findAhead(sql, Object.values(marks), () => recallOpen(engine))
         if (ahead.length > 0) throw new PastError()
         const count = await noteUse(sql, marks.watch, epochs())
         return { count, shards: await findEpochs(sql), installation: await findInstallation(sql) }
       })
-      marks.watch.commits = known.count
+      advance(marks.watch, known.count)
       if (!isOwn(known.installation)) closeAll(STRANGE_DATABASE)
       const by_shard = new Map(known.shards.map((one) => [one.shard, one]))
       // PostgreSQL hears of an epoch before anybody opens a shard in it.
@@ -126,15 +117,16 @@ export function createWatch(options: {
       if (!isOwn(await findInstallation(sql))) throw new StartError(STRANGE_DATABASE)
     },
 
-    /** Says which shards this process has open. */
-    async sayOpen(sql: Sql): Promise<void> {
-      await noteUse(sql, createMark(marks.watch.writer), epochs())
+    /** Says which shards this process has open, now also this one, and counts that: what came before it is lost with it. */
+    async sayOpen(sql: Sql, shard: number): Promise<void> {
+      advance(marks.watch, await noteUse(sql, marks.watch, epochs()))
+      await engine.journal.noteMark(shard, marks.watch)
     },
 
     /** Says that it has none any more: whoever waits for it to be gone need not wait until it is silent. */
     async sayGone(): Promise<void> {
       const none = all.map(() => 0)
-      await db.transaction((sql) => noteUse(sql, createMark(marks.watch.writer), none))
+      await db.transaction((sql) => noteUse(sql, marks.watch, none))
     },
 
     /** Forgets the writers of processes that have been gone for long: first in every Redis, where their marks would else seem ahead. */

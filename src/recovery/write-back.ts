@@ -1,8 +1,10 @@
+import { isDeepStrictEqual } from 'node:util'
 import { recordAdjustments } from '../db/adjustments.ts'
 import { inTransaction, isOwnFault, type Sql } from '../db/client.ts'
 import { findHistories, upsertOrders } from '../db/orders.ts'
 import { findPayments, isWrittenBy, upsertPayments } from '../db/payments.ts'
-import { committedOfShard, lockProducts } from '../db/products.ts'
+import { committedOfShard, lockProducts, type ProductRecord } from '../db/products.ts'
+import { markLoaded } from '../db/terms.ts'
 import {
   noteLosses,
   recordedProducts,
@@ -15,7 +17,7 @@ import {
 import type { Engine } from '../engine/engine.ts'
 import { orderId } from '../engine/ids.ts'
 import { type Adjustment, formatOrder, type Payment } from '../engine/records.ts'
-import type { KeyedChange, RememberedOrder } from '../engine/remembered.ts'
+import type { KeyedChange, RememberedOrder, RememberedProduct } from '../engine/remembered.ts'
 
 /** What a change of stock says for itself that nobody asked for under a key that is still known. */
 const REASON = 'written again from Redis, after PostgreSQL had lost it'
@@ -59,7 +61,7 @@ export async function writeBack(
       products.map(({ id }) => id),
     )
     for (const product of products) {
-      const { id, total, version } = product
+      const { id, total } = product
       const own = changes.filter(({ product_id }) => product_id === id)
       const changed = own.reduce((sum, { delta }) => sum + delta, 0)
       const known = recorded.get(id)
@@ -69,12 +71,14 @@ export async function writeBack(
           done.products += 1
           // With the product: should this break off, the next attempt finds it and has nothing to say.
           await noteLosses(sql, shard, [shelfless(id)])
-        } else if (known.shard !== shard) {
-          shards.set(id, known.shard)
-          done.losses.push(`product ${id} had moved to shard ${shard}, and is in shard ${known.shard} again`)
-        } else if (known.version < version) {
-          await restoreTerms(sql, product)
-          done.products += 1
+        } else {
+          if (known.shard !== shard) {
+            shards.set(id, known.shard)
+            done.losses.push(
+              `product ${id} had moved to shard ${shard}, and is in shard ${known.shard} again`,
+            )
+          }
+          done.products += await writeTerms(known, product)
         }
         // What has no key any more is one change: orders may have been made of its units.
         const rest = known?.shard === shard ? total - known.total - changed : 0
@@ -102,6 +106,23 @@ export async function writeBack(
     }
     await skipIds(sql, Math.max(1, ...products.map(({ id }) => id)))
   }
+
+  /** Writes the terms of a product that is recorded, where Redis has others. Returns how many products that were. */
+  async function writeTerms(known: ProductRecord, product: RememberedProduct): Promise<number> {
+    const { id, terms, version } = product
+    await markLoaded(sql, id, version)
+    if (known.version > version) return 0
+    if (known.version === version) {
+      if (isDeepStrictEqual(known.terms, terms)) return 0
+      // They were written since PostgreSQL came back, and never came to Redis: nobody has bought under them.
+      await noteLosses(sql, shard, [
+        `PostgreSQL had product ${id} as ${JSON.stringify(known.terms)}, which Redis never had`,
+      ])
+    }
+    await restoreTerms(sql, { id, terms, version: known.version === version ? version + 1 : version })
+    return 1
+  }
+
   const writeOrders = (found: RememberedOrder[]) =>
     inTransaction(sql, async () => {
       const products = found.flatMap(({ order }) => order.items.map(({ product_id }) => product_id))

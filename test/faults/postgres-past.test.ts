@@ -16,6 +16,7 @@ import { until } from '../fixtures/until.ts'
 import {
   checkAll,
   checkBoth,
+  failOnce,
   openShop,
   PAST,
   PREFIX,
@@ -194,20 +195,6 @@ t.test('what contradicts the history that PostgreSQL has is shown and does not r
   t.match(await next.paid(paid.order_id, 'success', {}, key), { outcome: 'duplicate' })
   await checkBoth(t, next, 'afterwards')
 })
-
-/** Lets the first statement that does this fail, as a disk may; where it stands in a list, each once. */
-async function failOnce(query: Query, places: Array<readonly [table: string, event: string]>): Promise<void> {
-  await query(`create function fail_once() returns trigger language plpgsql as $$ begin
-    if nextval('failed_' || tg_table_name) = 1 then
-      raise exception '% broke', tg_table_name using errcode = '58030';
-    end if;
-    return new;
-  end $$`)
-  for (const [table, event] of places) {
-    await query(`create sequence failed_${table}`)
-    await query(`create trigger fails before ${event} execute function fail_once()`)
-  }
-}
 
 t.test('what broke off while PostgreSQL was told is done again, wherever it broke off', async (t) => {
   const shop = await openShop(t)
