@@ -40,9 +40,11 @@ async function lock(sql: pg.ClientBase, number: number, on_wait: () => void): Pr
     [SAY_AFTER_MS, on_wait],
     [MAX_WAIT_MS - SAY_AFTER_MS, () => {}],
   ] as const) {
-    await setAll(sql, { lock_timeout: wait_ms })
     try {
-      await sql.query('select pg_advisory_lock($1)', [number])
+      await Promise.all([
+        setAll(sql, { lock_timeout: wait_ms }),
+        sql.query('select pg_advisory_lock($1)', [number]),
+      ])
       return
     } catch (error) {
       if (codeOf(error) !== LOCK_NOT_AVAILABLE) throw error
@@ -79,6 +81,8 @@ export async function withLocks<Result>(
     connectionTimeoutMillis: patience_ms,
     application_name: 'holdfast lock',
     keepAlive: true,
+    // What does not wait for another answer is sent together: whoever opens a shard asks a lot.
+    pipeline: true,
     statement_timeout: query_timeout_ms,
     query_timeout: query_timeout_ms,
   })
@@ -86,8 +90,7 @@ export async function withLocks<Result>(
   let beat: NodeJS.Timeout | undefined
   try {
     await client.connect()
-    await refuseReadOnly(client)
-    await setAll(client, SESSION_SETTINGS)
+    await Promise.all([refuseReadOnly(client), setAll(client, SESSION_SETTINGS)])
     beat = setInterval(() => void client.query('select 1').catch(() => {}), BEAT_EVERY_MS)
     // In one order, so that two who want the same do not wait for each other.
     for (const number of locks.toSorted((one, other) => one - other)) await lock(client, number, on_wait)

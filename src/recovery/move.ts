@@ -67,9 +67,9 @@ export function createMover({ engine, db, rebuilder }: { engine: Engine; db: Db;
   /** Which epoch a shard gets next, and which Redis has it. */
   async function nextOf(sql: Sql, shard: number) {
     const found = await rebuilder.readRedis(shard)
-    rebuilder.refuseStranger(await rebuilder.findRecord(sql, shard), found)
-    await rebuilder.lookBack(sql, shard, [], found)
-    const known = await rebuilder.findRecord(sql, shard)
+    const before = await rebuilder.findRecord(sql, shard)
+    rebuilder.refuseStranger(before, found)
+    const known = await rebuilder.lookBack(sql, shard, [], before, found)
     const { epoch, redis_identity } = found
     return { shard, epoch: Math.max(known.epoch, epoch) + 1, redis_identity }
   }

@@ -115,13 +115,19 @@ export function createRebuilder(options: {
 
     /**
      * Finds out whether PostgreSQL lacks what these marks or those of a shard's Redis remember, or has not come up to the epoch of
-     * that Redis, which PostgreSQL hears of first. Then it notes that all shards have to tell it.
+     * that Redis, which PostgreSQL hears of first. Then it notes that all shards have to tell it. Returns what PostgreSQL knows of the
+     * shard by then.
      */
-    async lookBack(sql: Sql, shard: number, marks: Mark[], found: Found): Promise<void> {
+    async lookBack(
+      sql: Sql,
+      shard: number,
+      marks: Mark[],
+      known: ShardRecord,
+      found: Found,
+    ): Promise<ShardRecord> {
       const ahead = await findAhead(sql, marks, () => engine.remembered.marks(shard))
-      const known = await findShard(sql, shard)
       const is_early = installation !== '' && found.installation === installation && found.epoch > known.epoch
-      if (ahead.length === 0 && (known.is_behind || !is_early)) return
+      if (ahead.length === 0 && (known.is_behind || !is_early)) return known
       say(`PostgreSQL has come back from the past: it lacks commits of ${ahead.length} writers`)
       const losses = ahead.map(
         ({ writer, commits }) =>
@@ -131,6 +137,7 @@ export function createRebuilder(options: {
         await noteBehind(sql, ahead, shards)
         await noteLosses(sql, shard, losses)
       })
+      return findShard(sql, shard)
     },
 
     /**

@@ -109,12 +109,11 @@ export function createRecovery(options: {
     }
     const underLock = async (sql: Sql) => {
       const found = await rebuilder.readRedis(shard)
-      const before = await rebuilder.findRecord(sql, shard)
-      await watch.refuseStrangeDatabase(sql)
+      // Sent together, as below: a PostgreSQL that is far away keeps the shard closed for each answer.
+      const [before] = await Promise.all([rebuilder.findRecord(sql, shard), watch.refuseStrangeDatabase(sql)])
       rebuilder.refuseStranger(before, found)
       await refuseOldMaster(sql, shard, before, found)
-      await rebuilder.lookBack(sql, shard, Object.values(marks), found)
-      const known = await rebuilder.findRecord(sql, shard)
+      const known = await rebuilder.lookBack(sql, shard, Object.values(marks), before, found)
       const is_same = found.epoch === known.epoch && found.redis_identity === known.redis_identity
       // Somebody else may have rebuilt the shard while this process waited for the lock.
       const is_newer = last !== undefined && known.epoch > last.epoch
@@ -127,10 +126,9 @@ export function createRecovery(options: {
         await rebuilder.begin(sql, shard, epoch, why)
         await rebuilder.complete(sql, shard, epoch, found.redis_identity)
       }
-      engine.knowMoves(shard, await findMoves(sql))
-      for (const { id, terms } of await productsOfShard(sql, shard)) {
-        engine.knowProduct(id, shard, terms.hold_ttl_ms)
-      }
+      const [moves, products] = await Promise.all([findMoves(sql), productsOfShard(sql, shard)])
+      engine.knowMoves(shard, moves)
+      for (const { id, terms } of products) engine.knowProduct(id, shard, terms.hold_ttl_ms)
       last_opened.set(shard, { epoch, redis_identity: found.redis_identity })
       openUnless(shard, epoch, doubt)
       await watch.sayOpen(sql, shard)
