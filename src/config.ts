@@ -4,7 +4,8 @@ import { envSchema } from 'env-schema'
 import { parseClusterNodes } from './engine/nodes.ts'
 import { StartError } from './errors.ts'
 
-const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/
+/** A name that leads to this machine alone, the address of IPv6 with or without its brackets. */
+export const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1|\[::1\])$/
 const STRIPE_SECRET = /^whsec_[A-Za-z0-9+/=_-]{16,}$/
 const WEBHOOK_SECRET = /^whsec_[A-Za-z0-9+/]+={0,2}$/
 /** Standard Webhooks asks for keys of 24 to 64 bytes. */

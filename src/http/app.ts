@@ -3,8 +3,8 @@ import type { IncomingMessage } from 'node:http'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { Ajv } from 'ajv'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
-import type { Config } from '../config.ts'
 import { createLog } from '../log.ts'
+import { trustProxy } from './client-address.ts'
 import { addDeadline, DEADLINE_MS } from './deadline.ts'
 import type { Deps } from './deps.ts'
 import { addDocs, VERSION } from './docs.ts'
@@ -60,13 +60,6 @@ function addValidators(app: FastifyInstance): void {
   app.setValidatorCompiler(({ schema, httpPart }) =>
     (httpPart === 'params' || httpPart === 'querystring' ? reading : strict).compile(schema as object),
   )
-}
-
-/** A number says how many proxies stand in front. */
-function trustProxy(
-  trust: Config['TRUST_PROXY'],
-): boolean | string | ((address: string, hop: number) => boolean) {
-  return typeof trust === 'number' ? (_address, hop) => hop < trust : trust
 }
 
 /**

@@ -1,5 +1,6 @@
-import rateLimit, { normalizeIP } from '@fastify/rate-limit'
+import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance } from 'fastify'
+import { clientAddress } from './client-address.ts'
 import type { Deps } from './deps.ts'
 import { alsoRefused } from './schemas/common.ts'
 
@@ -27,8 +28,8 @@ export async function addLimits(app: FastifyInstance, { config, engine }: Deps):
       nameSpace: engine.keys.rate(''),
       skipOnError: true,
       enableDraftSpec: true,
-      keyGenerator: ({ customer, ip }) =>
-        customer === null ? `address:${normalizeIP(ip)}` : `customer:${customer}`,
+      keyGenerator: (request) =>
+        request.customer === null ? `address:${clientAddress(request)}` : `customer:${request.customer}`,
     })
   }
   const limit = max === undefined ? undefined : app.rateLimit()

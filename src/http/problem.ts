@@ -29,6 +29,11 @@ export const PROBLEMS = {
     'Sign the raw body with the secret that the service has. Compare secrets and clocks: five minutes apart is too much.',
   ],
   unauthorized: [401, 'A valid bearer token is needed', 'Send `Authorization: Bearer …` with a valid token.'],
+  foreign_origin: [
+    403,
+    'A foreign page asks',
+    'Set `ADMIN_TOKEN` and send it, or ask from no page but the service’s own, by a name of loopback.',
+  ],
   route_not_found: [404, 'There is no such route', 'Compare the method and the path with `/docs`.'],
   product_not_found: [404, 'There is no such product', 'Take ids from `GET /api/products`.'],
   hold_not_found: [

@@ -3,6 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Engine } from '../engine/engine.ts'
 import type { FollowedProduct } from '../engine/products.ts'
 import { presentFollowed, presentStock } from './present.ts'
+import { createRoom, type Following, MAX_FOLLOWING } from './stream-room.ts'
 
 /** How often Redis is asked: so soon shows a change that comes after a quiet moment. */
 const TICK_MS = 125
@@ -12,12 +13,10 @@ const TICKS_BETWEEN = 2
 const HEARTBEAT_MS = 15_000
 /** A listener to whom nothing could be sent for so long is dropped. */
 const MAX_BEHIND_MS = 10_000
-/** Each costs some 20 KB of memory, and some 10 µs with every event. */
-const MAX_LISTENERS = 10_000
-/** Each costs Redis some 5 µs a tick. */
-const MAX_PRODUCTS = 1_000
 /** Between so many writes the process turns to the requests of buyers: they wait half a millisecond at most. */
 const WRITES_A_TURN = 50
+/** Likewise between so many looks at what a listener was told last. */
+const LOOKS_A_TURN = 2_000
 
 /** What a stream needs of a response. */
 export type Listener = Pick<
@@ -27,8 +26,15 @@ export type Listener = Pick<
 export type Format = (product: FollowedProduct) => string
 export type StockStream = ReturnType<typeof createStockStream>
 
-type Follower = { format: Format; product_ids: number[]; behind_since_ms?: number | undefined }
+type Follower = {
+  client: string
+  format: Format
+  product_ids: number[]
+  behind_since_ms?: number | undefined
+}
 type Followed = { told_at_tick: number; last: Map<Listener, string> }
+/** What a listener has not been told yet. */
+type News = Array<{ one: Followed; text: string }>
 
 const event = (data: object) => `event: stock\ndata: ${JSON.stringify(data)}\n\n`
 /** How those are told who follow one product, and how those who follow several. */
@@ -64,15 +70,10 @@ export async function readFollowed(engine: Engine, product_ids: number[]): Promi
  */
 export function createStockStream(
   engine: Engine,
-  limits: {
-    max_listeners?: number
-    max_products?: number
-    max_behind_ms?: number
-    heartbeat_ms?: number
-  } = {},
+  limits: { max?: Following | undefined; max_behind_ms?: number; heartbeat_ms?: number } = {},
 ) {
-  const { max_listeners = MAX_LISTENERS, max_products = MAX_PRODUCTS } = limits
-  const { max_behind_ms = MAX_BEHIND_MS, heartbeat_ms = HEARTBEAT_MS } = limits
+  const { max = MAX_FOLLOWING, max_behind_ms = MAX_BEHIND_MS, heartbeat_ms = HEARTBEAT_MS } = limits
+  const room = createRoom(max)
   const followers = new Map<Listener, Follower>()
   const followed = new Map<number, Followed>()
   /** Shards that were asked and are being told of. One that answers late is not asked again meanwhile, and holds up no other. */
@@ -81,6 +82,7 @@ export function createStockStream(
   let is_running = false
   let ticks = 0
   let writes = 0
+  let looks = 0
   let beat_at_ms = 0
 
   /** Whether it went out: a listener that has not taken what came before gets nothing more, and after a while is dropped. */
@@ -102,18 +104,37 @@ export function createStockStream(
     if (writes % WRITES_A_TURN === 0) await nextTurn()
   }
 
-  async function tell(product: FollowedProduct): Promise<void> {
-    const one = followed.get(product.id)
-    if (!one) return
-    const texts = new Map<Format, string>()
-    for (const [listener, last] of one.last) {
+  /** Who is to be told what of these products. */
+  async function findNews(products: FollowedProduct[]): Promise<Map<Listener, News>> {
+    const news = new Map<Listener, News>()
+    for (const product of products) {
+      const one = followed.get(product.id)
+      const texts = new Map<Format, string>()
+      for (const [listener, last] of one?.last ?? []) {
+        looks += 1
+        if (looks % LOOKS_A_TURN === 0) await nextTurn()
+        const follower = followers.get(listener)
+        if (!one || !follower) continue
+        const text = texts.get(follower.format) ?? follower.format(product)
+        texts.set(follower.format, text)
+        if (text === last) continue
+        const own = news.get(listener) ?? []
+        news.set(listener, own)
+        own.push({ one, text })
+      }
+    }
+    return news
+  }
+
+  /** All that a listener has to be told goes out as one write: one by one, each would have to wait until the one before has gone. */
+  async function tell(products: FollowedProduct[]): Promise<void> {
+    for (const [listener, news] of await findNews(products)) {
       const follower = followers.get(listener)
-      if (!follower) continue
-      const text = texts.get(follower.format) ?? follower.format(product)
-      texts.set(follower.format, text)
-      if (text === last) continue
-      if (send(listener, follower, text)) one.last.set(listener, text)
-      one.told_at_tick = ticks
+      if (!follower || !send(listener, follower, news.map(({ text }) => text).join(''))) continue
+      for (const { one, text } of news) {
+        one.last.set(listener, text)
+        one.told_at_tick = ticks
+      }
       await breathe()
     }
   }
@@ -129,7 +150,7 @@ export function createStockStream(
   async function tellOf(shard: number, ids: number[]): Promise<void> {
     if (busy.has(shard)) return
     busy.add(shard)
-    for (const product of await readShard(engine, shard, ids)) await tell(product)
+    await tell(await readShard(engine, shard, ids))
     busy.delete(shard)
   }
 
@@ -144,30 +165,31 @@ export function createStockStream(
   }
 
   function leave(listener: Listener): void {
-    for (const id of followers.get(listener)?.product_ids ?? []) {
+    const follower = followers.get(listener)
+    if (!follower) return
+    followers.delete(listener)
+    room.leave(follower.client, follower.product_ids)
+    for (const id of follower.product_ids) {
       const one = followed.get(id)
       one?.last.delete(listener)
       if (one?.last.size === 0) followed.delete(id)
     }
-    followers.delete(listener)
   }
 
   return {
-    /** Whether another listener to these products finds a place. */
-    hasRoom(product_ids: number[]): boolean {
-      const added = product_ids.filter((id) => !followed.has(id)).length
-      return followers.size < max_listeners && followed.size + added <= max_products
-    },
+    roomFor: room.roomFor,
 
-    /** Sends the products as they are now, then every change, until the listener goes. */
-    listen(listener: Listener, products: FollowedProduct[], format: Format): void {
+    /** Sends a client the products as they are now, then every change, until the listener goes. */
+    listen(listener: Listener, products: FollowedProduct[], format: Format, client: string): void {
       listener.writeHead(200, {
         'content-type': 'text/event-stream; charset=utf-8',
         'cache-control': 'no-store',
         'x-accel-buffering': 'no',
         connection: 'keep-alive',
       })
-      followers.set(listener, { format, product_ids: products.map(({ id }) => id) })
+      const product_ids = products.map(({ id }) => id)
+      followers.set(listener, { client, format, product_ids })
+      room.enter(client, product_ids)
       listener.on('close', () => leave(listener))
       let first = ''
       for (const product of products) {

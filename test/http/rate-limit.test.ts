@@ -97,6 +97,34 @@ t.test('an address counts as the proxy tells it, where there is a proxy', async 
   }
 })
 
+t.test('neither a port nor another spelling makes another address', async (t) => {
+  const { app } = await open(t, { TRUST_PROXY: 'loopback' })
+  const same: Record<string, string[]> = {
+    '192.0.2.1': [
+      ...['192.0.2.1', '192.0.2.1:5678', '192.0.2.1:5679', '[::ffff:192.0.2.1]:443', '::ffff:c000:201'],
+      // A proxy that is trusted tells its own port as well.
+      '192.0.2.1, 127.0.0.1:443',
+    ],
+    '2001:db8::': [
+      ...['2001:db8::1', '[2001:db8::1]:443', '[2001:DB8:0::1]', '2001:0db8:0:0:0:0:0:1', '2001:db8::1%eth0'],
+      '2001:db8::2',
+    ],
+    // What is no address counts as the proxy that says it.
+    '127.0.0.1': ['unknown', 'a', '1.2.3', '[1.2.3', '1.2.3.4.5:6', ':80'],
+  }
+  for (const [counted, [last = '', ...spellings]] of Object.entries(same)) {
+    for (const address of spellings) {
+      const reply = await app.call('GET', '/api/products', undefined, from(address))
+      t.equal(reply.status, 200, address)
+    }
+    t.match(await app.call('GET', '/api/products', undefined, from(last)), LIMITED, last)
+    t.equal(await app.redis.exists(app.engine.keys.rate(`address:${counted}`)), 1, counted)
+  }
+  for (const address of ['192.0.2.2:5678', '2001:db8:0:1::1']) {
+    t.match(await app.call('GET', '/api/products', undefined, from(address)), { status: 200 }, address)
+  }
+})
+
 t.test('without a proxy nobody chooses his own address', async (t) => {
   const { app } = await open(t)
   const replies = await times(MAX + 1, (at) =>

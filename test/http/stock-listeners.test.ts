@@ -63,10 +63,10 @@ function openStream(t: Test, limits: Parameters<typeof createStockStream>[1] = {
     reads,
     away,
     silent,
-    async join(ids: number[], format = FORMATS.one) {
+    async join(ids: number[], format = FORMATS.one, client = 'somebody') {
       const listener = openListener()
       const products = await readFollowed(app.engine, ids)
-      stream.listen(listener as unknown as Listener, products, format)
+      stream.listen(listener as unknown as Listener, products, format, client)
       return listener
     },
   }
@@ -159,19 +159,62 @@ t.test('listeners hear that the stream lives while nothing changes', async (t) =
   t.same(new Set(listener.sent.slice(1)), new Set([': still here\n\n']))
 })
 
-t.test('there is room for so many listeners and products, and again when some have gone', async (t) => {
-  const ids = [await app.product(1), await app.product(1), await app.product(1)]
-  const [first = 0, second = 0, third = 0] = ids
-  const { stream, join } = openStream(t, { max_listeners: 3, max_products: 2 })
-  await join([first])
-  t.ok(stream.hasRoom([second]))
-  const last = await join([second])
-  t.notOk(stream.hasRoom([third]), 'a third product')
-  t.ok(stream.hasRoom([first, second]), 'another listener')
-  await join([first])
-  t.notOk(stream.hasRoom([first]), 'a fourth listener')
-  last.destroy()
-  await until('room', () => stream.hasRoom([third]))
+t.test(
+  'there is room for so many listeners, products and follows, and again when some have gone',
+  async (t) => {
+    const ids = [await app.product(1), await app.product(1), await app.product(1)]
+    const [first = 0, second = 0, third = 0] = ids
+    const { stream, join } = openStream(t, { max: { listeners: 4, products: 2, follows: 5 } })
+    const roomFor = (product_ids: number[]) => stream.roomFor('another', product_ids)
+    await join([first], FORMATS.one, 'a')
+    t.equal(roomFor([second]), 'room')
+    const last = await join([second], FORMATS.one, 'b')
+    t.equal(roomFor([third]), 'full', 'a third product')
+    t.equal(roomFor([first]), 'room', 'another listener')
+    await join([first], FORMATS.one, 'c')
+    await join([first], FORMATS.one, 'd')
+    t.equal(roomFor([first]), 'full', 'a fifth listener')
+    last.destroy()
+    await until('room', () => roomFor([third]) === 'room')
+    await join([first], FORMATS.one, 'e')
+    t.equal(roomFor([first]), 'full')
+  },
+)
+
+t.test('one client does not take all the room, whatever it follows', async (t) => {
+  const ids: number[] = []
+  for (let at = 0; at < 12; at += 1) ids.push(await app.product(1))
+  const open = { listeners: 1_000, products: 1_000, follows: 1_000 }
+  const [one = 0, two = 0] = ids
+  for (const [what, max, joined] of [
+    ['listeners', { ...open, listeners: 20 }, (_at: number) => [one]],
+    ['products', { ...open, products: 20 }, (at: number) => [ids[at] as number]],
+    ['follows', { ...open, follows: 40 }, (_at: number) => [one, two]],
+  ] as const) {
+    const { stream, join } = openStream(t, { max })
+    let joins = 0
+    for (; stream.roomFor('greedy', joined(joins)) === 'room'; joins += 1) {
+      await join(joined(joins), FORMATS.many, 'greedy')
+    }
+    t.equal(joins, 10, `${what}: half of all that there is, while nobody else wants it`)
+    t.equal(stream.roomFor('greedy', joined(joins)), 'client_full', what)
+    const others = ['a', 'b', 'c', 'd', 'e']
+    for (const client of others) {
+      t.equal(stream.roomFor(client, joined(joins)), 'room', `${what}: somebody else`)
+      await join(joined(joins), FORMATS.many, client)
+    }
+  }
+})
+
+t.test('what changed in one step is told in one write', async (t) => {
+  const ids: number[] = []
+  for (let at = 0; at < 10; at += 1) ids.push(await app.product(10))
+  const { join } = openStream(t)
+  const listener = await join(ids, FORMATS.many)
+  const items = ids.map((product_id) => ({ product_id, qty: 1 }))
+  t.equal((await app.call('POST', '/api/holds', { items })).status, 201)
+  await until('an event', () => listener.sent.length > 1)
+  t.equal(listener.sent[1]?.match(/"held":1,/g)?.length, ids.length)
 })
 
 t.test('nobody listens, nothing is read', async (t) => {

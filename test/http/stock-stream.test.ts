@@ -1,6 +1,8 @@
 import { get, type IncomingMessage } from 'node:http'
 import { setTimeout as wait } from 'node:timers/promises'
+import Fastify from 'fastify'
 import t, { type Test } from 'tap'
+import { stockStreamRoutes } from '../../src/http/routes/stock-streams.ts'
 import { build } from '../fixtures/app.ts'
 import { send } from '../fixtures/http.ts'
 import type { StockBody } from '../fixtures/resources.ts'
@@ -9,11 +11,11 @@ import { times, until } from '../fixtures/until.ts'
 const app = await build(t)
 
 /** Follows the stock of a product, or what another path streams. `events` grows as they come. */
-async function follow(t: Test, origin: string, what: number | string) {
+async function follow(t: Test, origin: string, what: number | string, headers = {}) {
   const path = typeof what === 'number' ? `/api/products/${what}/stock/stream` : what
   const events: StockBody[] = []
   const stream = await new Promise<IncomingMessage>((resolve, reject) => {
-    get(`${origin}${path}`, { agent: false }, resolve).on('error', reject)
+    get(`${origin}${path}`, { agent: false, headers }, resolve).on('error', reject)
   })
   const ended = { is: false }
   stream.setEncoding('utf8')
@@ -146,4 +148,27 @@ t.test('a stream of products that are not there, or of no products, is refused',
   ]) {
     t.match(await get(query), { status: 400, body: { code: 'validation_failed' } }, query.slice(0, 30))
   }
+})
+
+t.test('who follows more than his share is refused, and somebody else is not', async (t) => {
+  const ids: number[] = []
+  for (let at = 0; at < 6; at += 1) ids.push(await app.product(1))
+  const server = Fastify({ trustProxy: true })
+  await server.register(stockStreamRoutes, {
+    ...{ ...app.service, config: app.config },
+    max_following: { listeners: 100, products: 10, follows: 100 },
+  })
+  const origin = await server.listen({ port: 0, host: '127.0.0.1' })
+  t.teardown(() => server.close())
+  const path = `/api/stock/stream?product_ids=${ids.slice(0, 5)}`
+  await follow(t, origin, path)
+  const other = `/api/products/${ids[5]}/stock/stream`
+  const from = (address: string) => ({ 'x-forwarded-for': address })
+  const refused = await send(origin, { method: 'GET', path: other, headers: from('127.0.0.1:1') })
+  t.match(refused, {
+    status: 429,
+    headers: { 'content-type': /problem\+json/, 'retry-after': /^\d+$/ },
+    body: { code: 'rate_limited' },
+  })
+  t.equal((await follow(t, origin, other, from('192.0.2.1'))).stream.statusCode, 200)
 })

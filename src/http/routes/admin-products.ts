@@ -9,7 +9,7 @@ import { REPLAYED_HEADER, refuseDoubledKey } from '../idempotency.ts'
 import { presentShelved } from '../present.ts'
 import { sendProblem } from '../problem.ts'
 import { createSendUnknown, newTerms, readTerms } from '../product-terms.ts'
-import { AWAY, Data, RequiredIdempotencyHeaders, replies } from '../schemas/common.ts'
+import { AWAY, Data, NOT_ADMIN, RequiredIdempotencyHeaders, replies } from '../schemas/common.ts'
 import {
   ChangeProductBody,
   CreateProductBody,
@@ -47,7 +47,7 @@ export const adminProductRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, d
         summary: 'Create a product',
         security: [{ admin: [] }],
         body: CreateProductBody,
-        response: replies({ 201: Data(ShelvedProduct) }, ['validation_failed', 'unauthorized', ...AWAY]),
+        response: replies({ 201: Data(ShelvedProduct) }, ['validation_failed', ...NOT_ADMIN, ...AWAY]),
       },
     },
     async (request, reply) => {
@@ -77,7 +77,7 @@ export const adminProductRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, d
         body: ChangeProductBody,
         response: replies({ 200: Data(ShelvedProduct) }, [
           'validation_failed',
-          'unauthorized',
+          ...NOT_ADMIN,
           'product_not_found',
           ...AWAY,
         ]),
@@ -111,7 +111,7 @@ export const adminProductRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, d
         body: StockBody,
         response: replies({ 200: Data(ShelvedProduct) }, [
           'validation_failed',
-          'unauthorized',
+          ...NOT_ADMIN,
           'product_not_found',
           'stock_in_use',
           'idempotency_key_reused',

@@ -5,7 +5,7 @@ import { asMetrics } from '../../workers/messages.ts'
 import { adminOnly } from '../auth.ts'
 import type { Deps } from '../deps.ts'
 import type { Metrics } from '../metrics.ts'
-import { Data, replies } from '../schemas/common.ts'
+import { Data, NOT_ADMIN, replies } from '../schemas/common.ts'
 import { Desk } from '../schemas/desk.ts'
 
 const iso = (ms: number) => new Date(ms).toISOString()
@@ -33,7 +33,7 @@ export const deskRoutes: FastifyPluginAsyncTypebox<Deps & { metrics: Metrics }> 
         summary: 'The numbers of the live page: now, and the last ten minutes',
         description: 'For people; programs read /metrics.',
         security: [{ admin: [] }],
-        response: replies({ 200: Data(Desk) }, ['unauthorized', 'unavailable']),
+        response: replies({ 200: Data(Desk) }, [...NOT_ADMIN, 'unavailable']),
       },
     },
     async () => {

@@ -15,7 +15,7 @@ import { createOwnerCheck, isForeign } from '../ownership.ts'
 import { presentHold, presentOrderedHold } from '../present.ts'
 import { sendProblem } from '../problem.ts'
 import { createSendUnknown } from '../product-terms.ts'
-import { AWAY, Data, IdempotencyHeaders, Page, replies } from '../schemas/common.ts'
+import { AWAY, Data, IdempotencyHeaders, NOT_ADMIN, Page, replies } from '../schemas/common.ts'
 import { Hold, HoldParams, HoldQuery, PlaceHoldBody } from '../schemas/holds.ts'
 
 /** `expires_at` in ms, with what tells holds apart that end together. */
@@ -128,7 +128,7 @@ export const holdRoutes: FastifyPluginAsyncTypebox<Deps> = async (
           'Holds that are paid for are among them, though they do not expire. With `?product_id=` a page may be short, or empty, and still not the last: that one has no `next_cursor`. A hold that is extended moves back in this order.',
         security: [{ admin: [] }],
         querystring: HoldQuery,
-        response: replies({ 200: Page(Hold) }, ['validation_failed', 'unauthorized', ...AWAY]),
+        response: replies({ 200: Page(Hold) }, ['validation_failed', ...NOT_ADMIN, ...AWAY]),
       },
     },
     async (request, reply) => {

@@ -13,7 +13,7 @@ import { REPLAYED_HEADER, readIdem, refuseDoubledKey } from '../idempotency.ts'
 import { createOwnerCheck, isForeign } from '../ownership.ts'
 import { presentOrder } from '../present.ts'
 import { sendProblem } from '../problem.ts'
-import { AWAY, Data, IdempotencyHeaders, Page, replies } from '../schemas/common.ts'
+import { AWAY, Data, IdempotencyHeaders, NOT_ADMIN, Page, replies } from '../schemas/common.ts'
 import { CreateOrderBody, Order, OrderParams, OrderQuery } from '../schemas/orders.ts'
 import { sendGone, sendUsed } from './holds.ts'
 
@@ -109,7 +109,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (
         description: 'As PostgreSQL has them: what was answered 2xx. A customer sees own orders only.',
         security: [{ admin: [] }, { customer: [] }],
         querystring: OrderQuery,
-        response: replies({ 200: Page(Order) }, ['validation_failed', 'unauthorized', 'unavailable']),
+        response: replies({ 200: Page(Order) }, ['validation_failed', ...NOT_ADMIN, 'unavailable']),
       },
     },
     async (request, reply) => {

@@ -9,7 +9,7 @@ import { paymentKey, refuseDoubledKey } from '../idempotency.ts'
 import { presentPayment } from '../present.ts'
 import { sendProblem } from '../problem.ts'
 import { createReceive } from '../receive-payment.ts'
-import { AWAY, Data, isKey, Page, replies } from '../schemas/common.ts'
+import { AWAY, Data, isKey, NOT_ADMIN, Page, replies } from '../schemas/common.ts'
 import {
   Payment,
   PaymentBody,
@@ -93,7 +93,7 @@ export const paymentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
         description: 'With `?outcome=refund_due&refunded=false`: the money that has to go back.',
         security: [{ admin: [] }],
         querystring: PaymentQuery,
-        response: replies({ 200: Page(Payment) }, ['validation_failed', 'unauthorized', 'unavailable']),
+        response: replies({ 200: Page(Payment) }, ['validation_failed', ...NOT_ADMIN, 'unavailable']),
       },
     },
     async (request, reply) => {
@@ -122,7 +122,7 @@ export const paymentRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, deps) 
         security: [{ admin: [] }],
         params: PaymentParams,
         response: replies({ 200: Data(Payment) }, [
-          'unauthorized',
+          ...NOT_ADMIN,
           'payment_not_found',
           'refund_not_due',
           'unavailable',

@@ -1,28 +1,41 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply } from 'fastify'
 import type { FollowedProduct } from '../../engine/products.ts'
+import { clientAddress } from '../client-address.ts'
 import type { Deps } from '../deps.ts'
 import { sendProblem } from '../problem.ts'
 import { createSendUnknown } from '../product-terms.ts'
 import { AWAY, replies, TextReply } from '../schemas/common.ts'
 import { FollowQuery, ProductParams } from '../schemas/products.ts'
 import { createStockStream, FORMATS, type Format, readFollowed } from '../stock-stream.ts'
+import type { Following } from '../stream-room.ts'
 
+const FULL = 'As many follow stock here as can be told of it.'
+const CLIENT_FULL = 'This address follows as much stock as one may while others want to as well.'
+/** Listeners stay for minutes. */
+const FULL_WAIT_SECONDS = 10
 const EVENTS = TextReply('text/event-stream', 'Events, until the reader goes')
 
 /** Server-sent events of stock: of one product, and of several over one connection, as browsers have only six to a host. */
-export const stockStreamRoutes: FastifyPluginAsyncTypebox<Deps> = async (app, { engine, lookup }) => {
-  const stream = createStockStream(engine)
+export const stockStreamRoutes: FastifyPluginAsyncTypebox<Deps & { max_following?: Following }> = async (
+  app,
+  { engine, lookup, max_following },
+) => {
+  const stream = createStockStream(engine, { max: max_following })
   const sendUnknown = createSendUnknown(lookup)
   app.addHook('preClose', async () => stream.close())
 
   function follow(reply: FastifyReply, products: FollowedProduct[], format: Format): FastifyReply {
-    if (!stream.hasRoom(products.map(({ id }) => id))) {
-      return sendProblem(reply, 'unavailable', 'As many follow stock here as can be told of it.')
-    }
+    const client = clientAddress(reply.request)
+    const room = stream.roomFor(
+      client,
+      products.map(({ id }) => id),
+    )
+    if (room === 'client_full') return sendProblem(reply, 'rate_limited', CLIENT_FULL, {}, FULL_WAIT_SECONDS)
+    if (room === 'full') return sendProblem(reply, 'unavailable', FULL, {}, FULL_WAIT_SECONDS)
     reply.hijack()
     reply.raw.setHeader('x-request-id', reply.request.id)
-    stream.listen(reply.raw, products, format)
+    stream.listen(reply.raw, products, format, client)
     return reply
   }
 

@@ -127,6 +127,8 @@ function addRefusal(response: Record<number, unknown>, code: ProblemCode): void 
 
 /** How a route may be refused that needs a shard and its Redis. */
 export const AWAY = ['unavailable', 'recovering'] as const
+/** How a route may be refused that is the admin's. */
+export const NOT_ADMIN = ['unauthorized', 'foreign_origin'] as const
 
 /**
  * The replies of a route: its successes, and refusals with the given codes besides those that hooks add.
