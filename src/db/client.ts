@@ -170,6 +170,7 @@ export function openDb(
         connectionString: database_url,
         connectionTimeoutMillis: patience_ms,
         application_name: 'holdfast lock',
+        options: PLAN_OPTIONS,
         keepAlive: true,
         lock_timeout: ADVISORY_LOCK_WAIT_MS,
         statement_timeout: LOCKED_QUERY_TIMEOUT_MS,

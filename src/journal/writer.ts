@@ -175,6 +175,7 @@ export function createWriter(options: {
   /** What PostgreSQL will never take is taken out of Redis again, by a rebuild. */
   function undo(entry: Entry, why: string): void {
     drop([entry])
+    dropping = Promise.allSettled([dropping, engine.journal.forgetUndone(entry)])
     on_alarm(why)
     engine.fence.close(entry.shard, why, 'wrong')
   }

@@ -1,11 +1,10 @@
-import { knownAdjustments } from '../db/adjustments.ts'
 import type { Sql } from '../db/client.ts'
 import { knownOrderIds, unpaidOrders } from '../db/orders.ts'
 import { parkedPayments, paymentsOfOrders } from '../db/payments.ts'
-import { buyersOfShard, type ProductRecord, productsOfShard } from '../db/products.ts'
+import { type ProductRecord, productsOfShard } from '../db/products.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { StoredHold } from '../engine/rebuilding.ts'
-import type { Hold, Payment } from '../engine/records.ts'
+import type { Hold, Order, Payment } from '../engine/records.ts'
 
 const ORDERS_PAGE = 500
 const IDS_PAGE = 5_000
@@ -78,24 +77,31 @@ function heldUnits(kept: Hold[]): Map<number, number> {
   return held
 }
 
-/** What customers have in orders and surviving holds, as the shard's buyers name them. */
-async function unitsOfBuyers(sql: Sql, shard: number, kept: Hold[], products: ProductRecord[]) {
+/** Units of customers, as the shard's buyers name them. */
+function createBuyers(products: ProductRecord[]) {
   const limited = new Set(products.filter(({ terms }) => terms.max_per_customer !== null).map(({ id }) => id))
   const units = new Map<string, number>()
-  for (const { product_id, customer_id, units: ordered } of await buyersOfShard(sql, shard)) {
-    units.set(`${product_id}:${customer_id}`, ordered)
+  return {
+    units,
+    /** Counts what a hold or an unpaid order has of products with a limit. */
+    count({ items, customer_id }: Pick<Hold, 'items' | 'customer_id'>): void {
+      if (customer_id === null) return
+      for (const { product_id, qty } of items) {
+        if (!limited.has(product_id)) continue
+        const buyer = `${product_id}:${customer_id}`
+        units.set(buyer, (units.get(buyer) ?? 0) + qty)
+      }
+    },
   }
-  for (const { items, customer_id } of kept) {
-    for (const { product_id, qty } of items) {
-      if (customer_id === null || !limited.has(product_id)) continue
-      const buyer = `${product_id}:${customer_id}`
-      units.set(buyer, (units.get(buyer) ?? 0) + qty)
-    }
-  }
-  return units
 }
 
-async function loadOrders(sql: Sql, shard: number, engine: Engine): Promise<number> {
+/** Loads the unpaid orders of a shard with their payments. Returns how many there are. */
+async function loadOrders(
+  sql: Sql,
+  shard: number,
+  engine: Engine,
+  note: (order: Order) => void,
+): Promise<number> {
   let count = 0
   for (let after = ''; ; ) {
     const orders = await unpaidOrders(sql, shard, after, ORDERS_PAGE)
@@ -103,22 +109,34 @@ async function loadOrders(sql: Sql, shard: number, engine: Engine): Promise<numb
     const payments = new Map<string, Payment[]>(ids.map((id) => [id, []]))
     for (const payment of await paymentsOfOrders(sql, ids)) payments.get(payment.order_id)?.push(payment)
     await Promise.all(orders.map((order) => engine.loadOrder(shard, order, payments.get(order.id) ?? [])))
+    for (const order of orders) note(order)
     count += orders.length
     after = ids.at(-1) ?? ''
     if (orders.length < ORDERS_PAGE) return count
   }
 }
 
+/** Loads parked payments, those of one order in the order of their coming. */
+async function loadParked(shard: number, engine: Engine, parked: Payment[]): Promise<void> {
+  const arrived = new Map<string, number>()
+  for (let at = 0; at < parked.length; at += ORDERS_PAGE) {
+    const loads = parked.slice(at, at + ORDERS_PAGE).map((payment) => {
+      const seq = arrived.get(payment.order_id) ?? 0
+      arrived.set(payment.order_id, seq + 1)
+      return engine.loadParked(shard, payment, seq)
+    })
+    await Promise.all(loads)
+  }
+}
+
 /**
  * Rebuilds a shard under the epoch in which `engine` believes and nobody else does yet: totals and committed units from
- * PostgreSQL, holds as they survived in Redis, unpaid orders and parked payments from PostgreSQL. The journal must have
- * been finished before.
+ * PostgreSQL, holds as they survived in Redis, unpaid orders and parked payments from PostgreSQL. What is over is not looked at, however
+ * much there is: orders and results of earlier epochs count no more. The journal must have been finished before.
  */
 export async function rebuildShard(sql: Sql, shard: number, engine: Engine): Promise<Rebuilt> {
-  const now_ms = await engine.clearShard(shard)
   await engine.forgetOrders(shard)
-  await engine.forgetResults(shard, async (ids) => new Set(await knownOrderIds(sql, ids)))
-  await engine.forgetAdjustments(shard, (asked) => knownAdjustments(sql, asked))
+  const now_ms = await engine.clearShard(shard)
   const products = await productsOfShard(sql, shard)
   const parked = await parkedPayments(sql, shard)
   const holds = await engine.allHolds(shard)
@@ -130,13 +148,10 @@ export async function rebuildShard(sql: Sql, shard: number, engine: Engine): Pro
     await engine.loadProduct(shard, id, terms, { total, held: held.get(id) ?? 0, pending, sold, version })
   }
   await engine.loadHolds(shard, kept, paid)
-  await engine.loadBuyers(shard, await unitsOfBuyers(sql, shard, kept, products))
-  const orders = await loadOrders(sql, shard, engine)
-  const arrived = new Map<string, number>()
-  for (const payment of parked) {
-    const seq = arrived.get(payment.order_id) ?? 0
-    arrived.set(payment.order_id, seq + 1)
-    await engine.loadParked(shard, payment, seq)
-  }
+  const buyers = createBuyers(products)
+  for (const hold of kept) buyers.count(hold)
+  const orders = await loadOrders(sql, shard, engine, buyers.count)
+  await engine.loadBuyers(shard, buyers.units)
+  await loadParked(shard, engine, parked)
   return { holds: kept.length, dropped: dropped.length, orders }
 }
