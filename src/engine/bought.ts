@@ -1,6 +1,7 @@
 import { UnavailableError } from '../errors.ts'
 import { gather } from '../gather.ts'
 import type { Fence } from './fence.ts'
+import type { HoldRequest } from './holds.ts'
 import type { Run } from './run.ts'
 
 /** One query of PostgreSQL, and one step of less than a millisecond. */
@@ -28,7 +29,7 @@ export function createBought(options: {
 }) {
   const { run, fence, shards, findBought } = options
 
-  async function load(shard: number, buyers: Buyer[]): Promise<void[]> {
+  async function load(shard: number, buyers: Buyer[]): Promise<undefined[]> {
     if (!findBought) throw new UnavailableError('unavailable', 'nobody knows what buyers have bought')
     const epoch = fence.epoch(shard)
     const units = await findBought(buyers, epoch)
@@ -41,7 +42,7 @@ export function createBought(options: {
   }
 
   const gathers = Array.from({ length: shards }, (_, shard) =>
-    gather<Buyer, void>({
+    gather<Buyer, undefined>({
       run: (buyers) => load(shard, buyers),
       max_batch: MAX_BATCH,
       max_in_flight: MAX_IN_FLIGHT,
@@ -50,8 +51,9 @@ export function createBought(options: {
     }),
   )
 
-  /** Tells a shard what a customer bought of these products. Rejects with UnavailableError where PostgreSQL does not say. */
-  return async (shard: number, product_ids: number[], customer_id: string): Promise<void> => {
-    await Promise.all(product_ids.map((product_id) => gathers[shard]?.add({ product_id, customer_id })))
+  /** Tells a shard what the customer of a request bought of its products. Rejects with UnavailableError where PostgreSQL does not say. */
+  return async (shard: number, { items, customer_id }: Pick<HoldRequest, 'items' | 'customer_id'>) => {
+    const buyer = customer_id ?? ''
+    await Promise.all(items.map(({ product_id }) => gathers[shard]?.add({ product_id, customer_id: buyer })))
   }
 }

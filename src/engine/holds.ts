@@ -221,19 +221,18 @@ export function createHolds(options: {
       const until_ms = performance.now() + MAX_BACKLOG_MS
       for (;;) {
         const shard = shardOfItems(asked.items)
-        const gathered = shard === undefined ? undefined : gathers[shard]
-        if (!gathered) return { status: 'not_in_one_shard' }
+        const gathered = gathers[shard ?? -1]
+        if (shard === undefined || !gathered) return { status: 'not_in_one_shard' }
         const reply = await gathered.add(asked)
         // A product that moved while the request waited is not where it was asked for.
         if (reply[0] === 'not_found' && shardOfItems(asked.items) !== shard) continue
-        if (reply[0] === 'unknown_buyer' && shard !== undefined) {
-          const product_ids = asked.items.map(({ product_id }) => product_id)
-          await loadBought(shard, product_ids, asked.customer_id ?? '')
-        } else if (reply[0] !== 'backlog') {
-          return answerPlace(reply)
+        if (reply[0] === 'unknown_buyer') {
+          await loadBought(shard, asked)
+          continue
         }
+        if (reply[0] !== 'backlog') return answerPlace(reply)
         if (performance.now() >= until_ms) {
-          throw new UnavailableError('unavailable', 'what stands before this hold does not come to an end')
+          throw new UnavailableError('unavailable', 'dead holds are still being taken back')
         }
       }
     },

@@ -48,20 +48,22 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
     return found
   }
 
-  async function storedHolds(shard: number, key: 'holds' | 'prepaid'): Promise<StoredHold[]> {
-    const found: StoredHold[] = []
-    for (let from = 0; ; from += PAGE) {
+  /** All holds that stand in the shard, dead or alive, read while nobody places any. */
+  async function* holdPages(shard: number): AsyncGenerator<StoredHold[]> {
+    for (const key of ['holds', 'prepaid'] as const) {
       const name = keys.shard(shard, key)
-      const flat = await ask(
-        'holds',
-        nodes.of(shard).zrange(name, String(from), String(from + PAGE - 1), 'WITHSCORES'),
-      )
-      for (let at = 0; at + 1 < flat.length; at += 2) {
-        const member = flat[at] as string
-        const hold = parseHold(member, expiresAtMs(flat[at + 1] as string))
-        found.push({ ...hold, member, is_prepaid: key === 'prepaid' })
+      for (let from = 0, are_more = true; are_more; from += PAGE) {
+        const read = nodes.of(shard).zrange(name, String(from), String(from + PAGE - 1), 'WITHSCORES')
+        const flat = await ask('holds', read)
+        const page: StoredHold[] = []
+        for (let at = 0; at + 1 < flat.length; at += 2) {
+          const member = flat[at] as string
+          const hold = parseHold(member, expiresAtMs(flat[at + 1] as string))
+          page.push(Object.assign(hold, { member, is_prepaid: key === 'prepaid' }))
+        }
+        if (page.length > 0) yield page
+        are_more = page.length === PAGE
       }
-      if (flat.length < 2 * PAGE) return found
     }
   }
 
@@ -138,9 +140,12 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
       }
     },
 
-    /** All holds that stand in the shard, dead or alive, read while nobody places any. */
+    holdPages,
+
     async allHolds(shard: number): Promise<StoredHold[]> {
-      return [...(await storedHolds(shard, 'holds')), ...(await storedHolds(shard, 'prepaid'))]
+      const holds: StoredHold[] = []
+      for await (const page of holdPages(shard)) for (const hold of page) holds.push(hold)
+      return holds
     },
 
     /** How many of these holds can not be found by their id, because Redis has lost that they were extended. */
