@@ -7,7 +7,7 @@
   KEYS[4] extended  hash    hold id -> its later expires_at in ms
   KEYS[5] buyers    hash    product:customer -> units
   KEYS[6] journal   stream  what PostgreSQL does not have yet
-  KEYS[7] idem      string  delta|journal entry
+  KEYS[7] idem      string  delta|epoch|journal entry
   ARGV[1] epoch
   ARGV[2] product
   ARGV[3] delta        units, may be negative
@@ -40,12 +40,12 @@ if fenced(keys.epoch, epoch) then
   return { 'fenced' }
 end
 local result = redis.call('GET', keys.idem)
-if result then
-  local known, entry = string.match(result, '^([^|]*)|(.*)$')
+local known, made_in, known_entry = string.match(result or '', '^([^|]*)|(%d+)|(.*)$')
+if is_of_this_epoch(made_in) then -- PostgreSQL was asked for those of earlier ones
   if tonumber(known) ~= delta then
     return { 'key_reused' }
   end
-  return { 'replayed', outstanding(keys.journal, entry) }
+  return { 'replayed', outstanding(keys.journal, known_entry) }
 end
 local now = clock_ms()
 local stock = find_stock(keys.products, product)
@@ -73,5 +73,5 @@ local json = cjson.encode({
   product = product, delta = int(delta), idempotency_key = key, reason = reason, created_at_ms = int(now),
 })
 local entry = redis.call('XADD', keys.journal, '*', 'order', '', 'payments', '', 'adjustment', json)
-redis.call('SET', keys.idem, int(delta) .. '|' .. entry, 'PX', idem_ttl_ms)
+redis.call('SET', keys.idem, table.concat({ int(delta), step_epoch, entry }, '|'), 'PX', idem_ttl_ms)
 return { 'adjusted', entry, json }

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 --[[
-  clear-shard: forget what PostgreSQL knows better: counters, terms, deadlines, buyers, parked payments; and which holds were extended,
+  clear-shard: forget what PostgreSQL knows better: counters, terms, deadlines, buyers, which payments are parked; and which holds were extended,
   which their scores say. Holds stay.
   KEYS[1] epoch      string  the fence
   KEYS[2] products   hash    counters and terms of sale
@@ -8,17 +8,20 @@
   KEYS[4] buyers     hash    product:customer -> units
   KEYS[5] parked     zset    order id of parked payments by their deadline in ms
   KEYS[6] extended   hash    hold id -> its later expires_at in ms
+  KEYS[7] bought     hash    product:customer -> units in orders paid before the last rebuild
   ARGV[1] epoch
   Returns { status, now in ms }
   Status, first match wins: fenced | cleared
 ]]
 -- @include fence
 -- @include clock
-local keys = { epoch = KEYS[1], products = KEYS[2], deadlines = KEYS[3], buyers = KEYS[4], parked = KEYS[5], extended = KEYS[6] }
+local keys = {
+  epoch = KEYS[1], products = KEYS[2], deadlines = KEYS[3], buyers = KEYS[4], parked = KEYS[5], extended = KEYS[6], bought = KEYS[7],
+}
 local epoch = ARGV[1]
 
 if fenced(keys.epoch, epoch) then
   return { 'fenced' }
 end
-redis.call('UNLINK', keys.products, keys.deadlines, keys.buyers, keys.parked, keys.extended)
+redis.call('UNLINK', keys.products, keys.deadlines, keys.buyers, keys.parked, keys.extended, keys.bought)
 return { 'cleared', clock_ms() }

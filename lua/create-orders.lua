@@ -17,11 +17,12 @@
   ARGV[1] epoch
   ARGV[2] pay_ttl_ms
   ARGV[3] idem_ttl_ms
-  ARGV[4] requests...  a request: id|index of its idem key or 0|fingerprint.key
+  ARGV[4] requests...  a request: id|index of its idem key or 0|absent order or nothing|fingerprint.key
   Returns { status }, or { 'done', { status, ... } a request, in their order }
   Status, first match wins: fenced | done
-  Of a request: again | key_reused | replayed | already_used | released | not_found | expired | created
+  Of a request: again | earlier | key_reused | replayed | already_used | released | not_found | expired | created
     again              another request of this batch has the same hold or key: ask again
+    earlier            order as text, made under this key in an earlier epoch: true if PostgreSQL has it, else ask again with it as absent
     replayed, created  journal entry ('' once it is committed), order as text, payments as JSON
   Journal: each order and the payments that were applied
 ]]

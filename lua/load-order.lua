@@ -18,12 +18,14 @@ local MAX_ARGS = 1000 -- unpack() has room for some thousands
 
 if fenced(keys.epoch, epoch) then
   return { 'fenced' }
-elseif redis.call('EXISTS', keys.order) == 1 then
+elseif has_order(keys.order) then
   return { 'known' }
 end
+redis.call('DEL', keys.order)
 for at = FIRST_FIELD, #ARGV, MAX_ARGS do
   redis.call('HSET', keys.order, unpack(ARGV, at, math.min(at + MAX_ARGS - 1, #ARGV)))
 end
+redis.call('HSET', keys.order, 'epoch', step_epoch)
 local order = find_order(keys.order)
 if is_pending(order) then
   redis.call('ZADD', keys.deadlines, order.pay_by_ms, deadline_of(id, order.items))

@@ -13,12 +13,14 @@
   Status, first match wins: fenced | loaded
 ]]
 -- @include fence
+-- @include parked
 local keys = { epoch = KEYS[1], parked = KEYS[2], parked_payments = KEYS[3] }
 local epoch, id, key, payment, deadline_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
 if fenced(keys.epoch, epoch) then
   return { 'fenced' }
 end
+count_parked(keys.parked_payments)
 redis.call('HSETNX', keys.parked_payments, key, payment)
 redis.call('ZADD', keys.parked, 'NX', deadline_ms, id)
 return { 'loaded' }

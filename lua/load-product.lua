@@ -8,7 +8,7 @@
   ARGV[3] total    units; '' where the shard must know it already
   ARGV[4] held     units under live holds
   ARGV[5] pending  units in unpaid orders
-  ARGV[6] sold     units in paid orders
+  ARGV[6] sold     units in paid orders; those of each customer are told by load-bought
   ARGV[7] version  of the terms
   ARGV[8] terms... field, value, ...; '' where a term is not set
   Returns { status }
@@ -56,6 +56,9 @@ if not known then
     available = available, held = held, pending = pending, sold = sold, total = total, changed = true,
   }
   save_stock(keys.products)
+  if sold > 0 then
+    redis.call('HSET', keys.products, product .. ':sold_before', int(sold))
+  end
 end
 redis.call('HSET', keys.products, version_field, int(version))
 for at = FIRST_TERM, #ARGV, 2 do

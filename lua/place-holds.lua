@@ -1,15 +1,16 @@
 #!lua
 --[[
   place-holds: place a batch of holds in one shard, each for itself: all of its items or none.
-  KEYS[1] epoch      string  the fence
-  KEYS[2] products   hash    counters and terms of sale
-  KEYS[3] holds      zset    id|record of live holds by expires_at in ms
-  KEYS[4] extended   hash    hold id -> its later expires_at in ms
-  KEYS[5] prepaid    zset    id|record of paid holds by expires_at in ms
-  KEYS[6] deadlines  zset    id|products of unpaid orders by pay_by in ms
-  KEYS[7] buyers     hash    product:customer -> units
-  KEYS[8] journal    stream  what PostgreSQL does not have yet
-  KEYS[9] idem...    string  one a keyed request: fingerprint|expires_at_ms|id|record
+  KEYS[1]  epoch      string  the fence
+  KEYS[2]  products   hash    counters and terms of sale
+  KEYS[3]  holds      zset    id|record of live holds by expires_at in ms
+  KEYS[4]  extended   hash    hold id -> its later expires_at in ms
+  KEYS[5]  prepaid    zset    id|record of paid holds by expires_at in ms
+  KEYS[6]  deadlines  zset    id|products of unpaid orders by pay_by in ms
+  KEYS[7]  buyers     hash    product:customer -> units
+  KEYS[8]  journal    stream  what PostgreSQL does not have yet
+  KEYS[9]  bought     hash    product:customer -> units in orders paid before the last rebuild
+  KEYS[10] idem...   string  one a keyed request: fingerprint|expires_at_ms|id|record
   ARGV[1] epoch
   ARGV[2] shard            as ids end: the shard, and what the installation is called
   ARGV[3] default_ttl_ms   for products without their own
@@ -19,10 +20,11 @@
   ARGV[7] requests...      a request: random|index of its idem key or 0|fingerprint|product:qty,...|customer
   Returns { status }, or { 'done', { status, ... } a request, in their order }
   Status, first match wins: fenced | journal_full | done
-  Of a request: key_reused | replayed | not_found | sale_paused | sale_not_started | sale_ended | currency_mismatch | customer_required | limit_exceeded | backlog | insufficient_stock | placed
+  Of a request: key_reused | replayed | not_found | sale_paused | sale_not_started | sale_ended | currency_mismatch | customer_required | limit_exceeded | backlog | unknown_buyer | insufficient_stock | placed
     replayed, placed    id|record, expires_at_ms
     not_found, sale_*   product
     limit_exceeded      product, limit
+    unknown_buyer       product: tell by load-bought what the customer bought of it, and ask again
     insufficient_stock  product, reason (sold_out | all_held | too_many), available, retry_after_ms
     backlog             dead holds are still being taken back: ask again
 ]]
@@ -35,11 +37,11 @@
 -- @include place
 local keys = {
   epoch = KEYS[1], products = KEYS[2], holds = KEYS[3], extended = KEYS[4], prepaid = KEYS[5], deadlines = KEYS[6], buyers = KEYS[7],
-  journal = KEYS[8],
+  journal = KEYS[8], bought = KEYS[9],
 }
 local epoch, shard, default_ttl_ms, idem_ttl_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local max_entries, max_age_ms = tonumber(ARGV[5]), tonumber(ARGV[6])
-local BEFORE_IDEM_KEYS, FIRST_REQUEST = 8, 7
+local BEFORE_IDEM_KEYS, FIRST_REQUEST = 9, 7
 
 if fenced(keys.epoch, epoch) then
   return { 'fenced' }

@@ -4,6 +4,7 @@ import type { Config } from './config.ts'
 import { checkDb, type Db, openDb } from './db/client.ts'
 import { findInstallation } from './db/installation.ts'
 import { createMark } from './db/marks.ts'
+import { boughtBefore } from './db/products.ts'
 import { createEngine, type Engine } from './engine/engine.ts'
 import { orderId } from './engine/ids.ts'
 import { openNodes } from './engine/nodes.ts'
@@ -85,6 +86,7 @@ export async function openService(options: {
     order_ttl_ms: config.ORDER_TTL_SECONDS * 1000,
     ...(options.prefix === undefined ? {} : { prefix: options.prefix }),
     observer: meters,
+    findBought: (buyers, epoch) => db.use((sql) => boughtBefore(sql, buyers, epoch)),
     on_close: (shard, reason) => {
       log.error({ shard }, `shard ${shard}: closed, because ${reason}`)
       void recovery.reopen(shard, reason)

@@ -18,6 +18,21 @@ local function count_units(buyers_key, product, customer, delta)
   units.changed = units.changed or units.count ~= count
 end
 
+local had_sold = {}
+
+-- Units a customer had in paid orders when the shard was rebuilt, which are not counted among those above; nil where PostgreSQL has yet
+-- to be asked, which is for the first hold of each customer. Of a product that had sold none nobody needs to ask.
+local function units_before(keys, product, customer)
+  if had_sold[product] == nil then
+    had_sold[product] = redis.call('HEXISTS', keys.products, product .. ':sold_before') == 1
+  end
+  if not had_sold[product] then
+    return 0
+  end
+  local units = redis.call('HGET', keys.bought, product .. ':' .. customer)
+  return units and count_of(units, 'units that a buyer had')
+end
+
 local function save_buyers(buyers_key)
   for buyer, units in pairs(units_by_buyer) do
     if units.changed and units.count > 0 then

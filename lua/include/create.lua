@@ -2,14 +2,15 @@
 -- @include parked
 -- One request of create-orders: what refuses it, the order in memory, and the writing of it once every request was looked at.
 
--- A request as text: id|index of its idem key or 0|mark, the mark being fingerprint.key; an order keeps it, for when the result is
--- lost with Redis.
+-- A request as text: id|index of its idem key or 0|absent|mark. The mark is fingerprint.key; an order keeps it, for when the result is
+-- lost with Redis. `absent` is the id of an order that PostgreSQL was asked for, and does not have.
 local function read_request(text)
-  local id, idem_index, mark = string.match(text, '^([^|]*)|(%d+)|(.*)$')
-  return { id = id, idem_index = tonumber(idem_index), mark = mark, fingerprint = string.match(mark, '^[^.]*') }
+  local id, idem_index, absent, mark = string.match(text, '^([^|]*)|(%d+)|([^|]*)|(.*)$')
+  return { id = id, idem_index = tonumber(idem_index), absent = absent, mark = mark, fingerprint = string.match(mark, '^[^.]*') }
 end
 
--- What answers a request in the place of a new order, or nil. `taken` has the holds and keys of orders of this step.
+-- What answers a request in the place of a new order, or nil. A result says by its order's first transition in which epoch it was made:
+-- one of an earlier epoch is true where PostgreSQL has that order. `taken` has the holds and keys of orders of this step.
 local function refuse(request, taken, now)
   local own = request.keys
   if taken[request.id] or own.idem and taken[own.idem] then
@@ -17,11 +18,15 @@ local function refuse(request, taken, now)
   end
   local result = own.idem and redis.call('GET', own.idem)
   if result then
-    local known, entry, record = string.match(result, '^([^|]*)|([^|]*)|(.*)$')
-    if known ~= request.fingerprint then
+    local known, entry, record, id = string.match(result, '^([^|]*)|([^|]*)|(([^|]*).*)$')
+    local is_counted = is_of_this_epoch(string.match(record, '^[^|]*|(%d+)%-'))
+    if not is_counted and id ~= request.absent then
+      return { 'earlier', record }
+    elseif is_counted and known ~= request.fingerprint then
       return { 'key_reused' }
+    elseif is_counted then
+      return { 'replayed', outstanding(own.journal, entry), record, '' }
     end
-    return { 'replayed', outstanding(own.journal, entry), record, '' }
   end
   local state, hold = find_hold(own, request.id, now)
   if state == 'already_used' and request.mark ~= '' then

@@ -1,4 +1,5 @@
 -- @include broken
+-- @include orders
 -- A live hold is one member of a sorted set, `id|record` by expires_at; one that is paid for stands in a set of its own, prepaid.
 -- The record is text: items|currency|ttl_ms|customer, an item being product:qty:unit_amount. The customer comes last, since it
 -- may contain anything; empty means none.
@@ -93,7 +94,7 @@ local function find_hold(keys, id, now)
       return 'expired'
     end
     return 'live', hold
-  elseif redis.call('EXISTS', keys.order) == 1 then
+  elseif has_order(keys.order) then
     return 'already_used'
   elseif redis.call('EXISTS', keys.released) == 1 then
     return 'released'

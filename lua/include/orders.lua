@@ -1,8 +1,8 @@
 -- @include broken
 -- @include clock
 -- @include fence
--- The hash of a live order: `order`, its record as text; `entry`, the journal entry of its latest transition; and
--- payment:<idempotency key> for every payment it has seen. The record has these fields, split by |; the customer comes last, since it
+-- The hash of an order: `order`, its record as text; `entry`, the journal entry of its latest transition; `epoch`, in which it was
+-- last written or loaded, and without which it does not count; and payment:<idempotency key> for every payment it has seen. The record has these fields, split by |; the customer comes last, since it
 -- may contain anything. `history` names every transition so far by its epoch and its moment in µs, the latest last: two orders with one
 -- history are the same, and one whose history begins with the other's is what became of it. No two Redises write the same.
 local ORDER_FIELDS = {
@@ -12,12 +12,17 @@ local ORDER_FIELDS = {
 local ORDER_PATTERN = '^' .. string.rep('([^|]*)|', #ORDER_FIELDS - 1) .. '(.*)$'
 local FINAL_ORDER_TTL_MS = 3 * 24 * 3600 * 1000 -- after that PostgreSQL alone remembers it
 
+-- Whether the shard has an order. One of an earlier epoch is PostgreSQL's to tell.
+local function has_order(order_key)
+  return is_of_this_epoch(redis.call('HGET', order_key, 'epoch'))
+end
+
 local function find_order(order_key)
-  local record, entry = unpack(redis.call('HMGET', order_key, 'order', 'entry'))
-  if not record then
+  local record, entry, epoch = unpack(redis.call('HMGET', order_key, 'order', 'entry', 'epoch'))
+  if not is_of_this_epoch(epoch) then
     return nil
   end
-  local order, values = { entry = entry or '' }, { string.match(record, ORDER_PATTERN) }
+  local order, values = { entry = entry or '' }, { string.match(record or '', ORDER_PATTERN) }
   if #values == 0 then
     broken('an order has no readable record')
   end
@@ -51,16 +56,20 @@ local function deadline_of(id, items_text)
 end
 
 -- Adds to the history, journals the order with the payments that moved it, writes it. One call a transition.
+-- A new one takes the place of what an earlier epoch may have left there.
 -- Returns the journal entry's id and the order as text.
 local function save_order(keys, order, payments_json)
   if not now_us then
     clock_ms()
   end
-  local before = order.history == '' and '' or order.history .. ','
-  order.history = before .. string.match(step_epoch, '^%d+') .. '-' .. int(now_us)
+  local is_new = order.history == ''
+  order.history = (is_new and '' or order.history .. ',') .. step_epoch .. '-' .. int(now_us)
   local record = order_text(order)
   order.entry = redis.call('XADD', keys.journal, '*', 'order', record, 'payments', payments_json)
-  redis.call('HSET', keys.order, 'order', record, 'entry', order.entry)
+  if is_new then
+    redis.call('DEL', keys.order)
+  end
+  redis.call('HSET', keys.order, 'order', record, 'entry', order.entry, 'epoch', step_epoch)
   local deadline = deadline_of(order.id, order.items)
   if is_pending(order) then
     redis.call('ZADD', keys.deadlines, order.pay_by_ms, deadline)

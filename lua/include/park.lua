@@ -8,6 +8,9 @@ local function find_parked(keys, payment)
     return nil
   end
   local parked = cjson.decode(value)
+  if not is_of_this_epoch(parked.epoch) then
+    return nil
+  end
   return seen_record(parked, 'parked', parked.entry, 'parked', '')
 end
 
@@ -33,7 +36,7 @@ end
 
 -- Parks a payment. A success that pays for a live hold keeps this hold from expiring.
 local function park(keys, id, payment, hold, now, park_ttl_ms)
-  payment.seq = int(redis.call('HLEN', keys.parked_payments))
+  payment.seq, payment.epoch = int(count_parked(keys.parked_payments)), step_epoch
   local payments_json = cjson.encode({ payment_record(id, payment, 'parked', 'parked', '') })
   payment.entry = redis.call('XADD', keys.journal, '*', 'order', '', 'payments', payments_json)
   redis.call('HSET', keys.parked_payments, payment.key, cjson.encode(payment))

@@ -1,15 +1,28 @@
 -- @include payments
 -- @include seen
--- Payments that came before their order: parked:<id> is a hash, idempotency key -> payment as JSON, `seq` their order of arrival.
+-- Payments that came before their order: parked_payments:<id> is a hash, idempotency key -> payment as JSON, `seq` their order of
+-- arrival, `epoch` that in which they were parked or loaded: those of an earlier one do not count.
 
 -- The parked payments of an order, first come first.
 local function parked_payments(parked_key)
   local payments = {}
-  for i, value in ipairs(redis.call('HVALS', parked_key)) do
-    payments[i] = cjson.decode(value)
+  for _, value in ipairs(redis.call('HVALS', parked_key)) do
+    local payment = cjson.decode(value)
+    if is_of_this_epoch(payment.epoch) then
+      payments[#payments + 1] = payment
+    end
   end
   table.sort(payments, function(a, b) return tonumber(a.seq) < tonumber(b.seq) end)
   return payments
+end
+
+-- How many payments are parked for an order. Where there are none, what an earlier epoch may have left there makes room.
+local function count_parked(parked_key)
+  local count = #parked_payments(parked_key)
+  if count == 0 then
+    redis.call('DEL', parked_key)
+  end
+  return count
 end
 
 local function drop_parked(keys, id)

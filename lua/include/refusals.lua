@@ -12,12 +12,15 @@ local function refuse_limits(keys, cart, request, now, default_ttl_ms)
     elseif terms.max_per_hold and item.qty > terms.max_per_hold then
       return { 'limit_exceeded', item.product, terms.max_per_hold }
     elseif terms.max_per_customer then
-      local room = terms.max_per_customer - item.qty
+      local before = units_before(keys, item.product, request.customer)
+      local room = terms.max_per_customer - item.qty - (before or 0)
       if units_of(keys.buyers, item.product, request.customer) > room then
         take_dead_holds(keys, now, MAX_DEAD_HOLDS)
       end
       if units_of(keys.buyers, item.product, request.customer) > room then
         return dead_are_more and { 'backlog' } or { 'limit_exceeded', item.product, terms.max_per_customer }
+      elseif not before then
+        return { 'unknown_buyer', item.product }
       end
     end
   end

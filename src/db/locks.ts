@@ -23,9 +23,11 @@ const SESSION_SETTINGS = {
   tcp_keepalives_idle: 2,
   tcp_keepalives_interval: 1,
   tcp_keepalives_count: 4,
+  // As the pool plans: no statement may go through all of history.
+  enable_seqscan: 'off',
 }
 
-async function setAll(sql: pg.ClientBase, settings: Record<string, number>): Promise<void> {
+async function setAll(sql: pg.ClientBase, settings: Record<string, number | string>): Promise<void> {
   const names = Object.keys(settings)
   const calls = names.map((name, at) => `set_config('${name}', $${at + 1}, false)`)
   await sql.query(

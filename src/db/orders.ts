@@ -215,7 +215,7 @@ export async function knownOrderIds(sql: Sql, ids: string[]): Promise<string[]> 
   const { rows } = await sql.query<{ id: string }>({
     name: 'known-order-ids',
     text: 'select id from orders where id = any($1::text[])',
-    values: [ids.map(orderId)],
+    values: [plain(ids.map(orderId))],
   })
   return rows.map(({ id }) => id.slice('ord_'.length))
 }

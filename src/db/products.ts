@@ -1,5 +1,9 @@
+import type { Buyer } from '../engine/bought.ts'
 import type { Terms } from '../engine/products.ts'
 import type { Sql } from './client.ts'
+
+/** Some seconds for a million orders; nobody waits for it but who asked. */
+const AUDIT_PATIENCE_MS = 600_000
 
 /** A product as PostgreSQL knows it: its terms, where it lives, and its units in unpaid and paid orders. */
 export type ProductRecord = {
@@ -21,10 +25,10 @@ export const PRODUCT_COLUMNS = `p.id, p.shard, p.total, p.terms_version as versi
   (extract(epoch from p.starts_at) * 1000)::bigint as starts_at_ms,
   (extract(epoch from p.ends_at) * 1000)::bigint as ends_at_ms`
 
-const COMMITTED = `(select i.product_id,
-    sum(i.qty) filter (where o.order_status = 'pre-payment')::bigint as pending,
-    sum(i.qty) filter (where o.order_status = 'confirmed')::bigint as sold
-  from order_items i join orders o on o.id = i.order_id where o.order_status <> 'cancelled' group by i.product_id)`
+/** Units in unpaid orders of a shard, by product. However many orders are over, they are not looked at. */
+const PENDING = `(select i.product_id, sum(i.qty)::bigint as units
+  from orders o join order_items i on i.order_id = o.id
+  where o.shard = $1 and o.order_status = 'pre-payment' group by i.product_id)`
 
 export function toProduct({ id, shard, total, pending, sold, version, ...row }: ProductRow): ProductRecord {
   const { name, unit_amount, currency, hold_ttl_ms, starts_at_ms, ends_at_ms, paused } = row
@@ -43,12 +47,12 @@ export function toProduct({ id, shard, total, pending, sold, version, ...row }: 
   return { id, shard, total, pending, sold, version, terms }
 }
 
-/** All products of a shard with their committed units. */
+/** All products of a shard with their committed units: what of those is not in unpaid orders is sold. */
 export async function productsOfShard(sql: Sql, shard: number): Promise<ProductRecord[]> {
   const { rows } = await sql.query<ProductRow>({
     name: 'products-of-shard',
-    text: `select ${PRODUCT_COLUMNS}, coalesce(c.pending, 0)::bigint as pending, coalesce(c.sold, 0)::bigint as sold
-      from products p left join ${COMMITTED} c on c.product_id = p.id where p.shard = $1 order by p.id`,
+    text: `select ${PRODUCT_COLUMNS}, coalesce(u.units, 0) as pending, p.committed - coalesce(u.units, 0) as sold
+      from products p left join ${PENDING} u on u.product_id = p.id where p.shard = $1 order by p.id`,
     values: [shard],
   })
   return rows.map(toProduct)
@@ -94,30 +98,50 @@ export async function seedProduct(
   return true
 }
 
-/** Units that customers have in orders of products with `max_per_customer`, by product and customer. */
-export async function buyersOfShard(
-  sql: Sql,
-  shard: number,
-): Promise<Array<{ product_id: number; customer_id: string; units: number }>> {
-  const { rows } = await sql.query({
-    name: 'buyers-of-shard',
-    text: `select i.product_id, o.customer_id, sum(i.qty)::bigint as units
-      from products p join order_items i on i.product_id = p.id join orders o on o.id = i.order_id
-      where p.shard = $1 and p.max_per_customer is not null and o.order_status <> 'cancelled' and o.customer_id is not null
-      group by i.product_id, o.customer_id`,
-    values: [shard],
+/**
+ * How many units each of these buyers had in orders that were paid before the shard of the product had this epoch: no later one has
+ * had a transition since.
+ */
+export async function boughtBefore(sql: Sql, buyers: Buyer[], epoch: number): Promise<number[]> {
+  const { rows } = await sql.query<{ units: number }>({
+    name: 'bought-before',
+    text: `select (select coalesce(sum(i.qty), 0)::bigint
+        from orders o join order_items i on i.order_id = o.id and i.product_id = asked.product_id
+        where o.customer_id = asked.customer_id and o.order_status = 'confirmed'
+          and substring(o.history from '([0-9]+)-[0-9]+$')::bigint < $3) as units
+      from unnest($1::bigint[], $2::text[]) with ordinality as asked (product_id, customer_id, at) order by asked.at`,
+    values: [buyers.map(({ product_id }) => product_id), buyers.map(({ customer_id }) => customer_id), epoch],
   })
-  return rows
+  return rows.map(({ units }) => units)
 }
 
-/** The units of each product of a shard that the floor counts as committed. */
-export async function committedOfShard(sql: Sql, shard: number): Promise<Map<number, number>> {
-  const { rows } = await sql.query<{ id: number; committed: number }>({
-    name: 'committed-of-shard',
-    text: 'select id, committed from products where shard = $1',
+/** Whether any product lives in a shard. */
+export async function hasProducts(sql: Sql, shard: number): Promise<boolean> {
+  const { rows } = await sql.query('select 1 from products where shard = $1 limit 1', [shard])
+  return rows.length > 0
+}
+
+/**
+ * The units of each product of a shard that the floor counts as committed, and how many its orders have. Goes through all orders there
+ * ever were: for a transaction of its own, which this gives all the time it needs.
+ */
+export async function auditCommitted(
+  sql: Sql,
+  shard: number,
+): Promise<Array<{ id: number; committed: number; ordered: number }>> {
+  await sql.query(
+    `select set_config('statement_timeout', $1, true), set_config('enable_seqscan', 'on', true)`,
+    [String(AUDIT_PATIENCE_MS)],
+  )
+  const query = {
+    text: `select p.id, p.committed, coalesce(c.units, 0) as ordered from products p left join (
+        select i.product_id, sum(i.qty)::bigint as units from order_items i join orders o on o.id = i.order_id
+        where o.order_status <> 'cancelled' group by i.product_id) c on c.product_id = p.id
+      where p.shard = $1`,
     values: [shard],
-  })
-  return new Map(rows.map(({ id, committed }) => [id, committed]))
+    query_timeout: AUDIT_PATIENCE_MS,
+  }
+  return (await sql.query<{ id: number; committed: number; ordered: number }>(query)).rows
 }
 
 /**

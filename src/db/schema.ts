@@ -100,7 +100,7 @@ export const orders = pgTable(
       .where(sql`${table.customer_id} is not null`),
     index('orders_by_payment_status').on(table.payment_status, table.created_at.desc(), table.id.desc()),
     index('orders_by_order_status').on(table.order_status, table.created_at.desc(), table.id.desc()),
-    index('orders_unpaid').on(table.shard).where(sql`${table.order_status} = 'pre-payment'`),
+    index('orders_unpaid').on(table.shard, table.id).where(sql`${table.order_status} = 'pre-payment'`),
   ],
 )
 

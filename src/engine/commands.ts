@@ -51,6 +51,7 @@ export type Replies = {
   'drop-holds': ['fenced' | 'dropped']
   'load-holds': ['fenced' | 'loaded']
   'load-buyers': ['fenced' | 'loaded']
+  'load-bought': ['fenced' | 'loaded']
   'load-order': ['fenced' | 'known' | 'loaded']
   'load-parked': ['fenced' | 'loaded']
   'load-results': ['fenced' | 'loaded']
@@ -60,6 +61,7 @@ export type Replies = {
 
 export type PlaceReply =
   | ['key_reused' | 'backlog']
+  | ['unknown_buyer', product: string]
   | ['replayed' | 'placed', member: string, expires_at_ms: number]
   | [
       (
@@ -83,6 +85,7 @@ export type PlaceReply =
 
 export type CreateReply =
   | ['again' | 'key_reused' | 'already_used' | 'released' | 'not_found' | 'expired']
+  | ['earlier', order: string]
   | ['replayed' | 'created', entry_id: string, order: string, payments: string]
 
 export type ScriptName = keyof Replies
@@ -90,7 +93,18 @@ export type ScriptName = keyof Replies
 /** Keys and arguments in their order; `…...` stands last and for any number. */
 export const SIGNATURES = {
   'place-holds': {
-    keys: ['epoch', 'products', 'holds', 'extended', 'prepaid', 'deadlines', 'buyers', 'journal', 'idem...'],
+    keys: [
+      'epoch',
+      'products',
+      'holds',
+      'extended',
+      'prepaid',
+      'deadlines',
+      'buyers',
+      'journal',
+      'bought',
+      'idem...',
+    ],
     args: ['epoch', 'shard', 'default_ttl_ms', 'idem_ttl_ms', 'max_entries', 'max_age_ms', 'requests...'],
     statuses: ['fenced', 'journal_full', 'done'],
   },
@@ -247,7 +261,7 @@ export const SIGNATURES = {
     statuses: ['fenced', 'raised'],
   },
   'clear-shard': {
-    keys: ['epoch', 'products', 'deadlines', 'buyers', 'parked', 'extended'],
+    keys: ['epoch', 'products', 'deadlines', 'buyers', 'parked', 'extended', 'bought'],
     args: ['epoch'],
     statuses: ['fenced', 'cleared'],
   },
@@ -269,6 +283,11 @@ export const SIGNATURES = {
   'load-buyers': {
     keys: ['epoch', 'buyers'],
     args: ['epoch', 'buyers...'],
+    statuses: ['fenced', 'loaded'],
+  },
+  'load-bought': {
+    keys: ['epoch', 'bought'],
+    args: ['epoch', 'bought...'],
     statuses: ['fenced', 'loaded'],
   },
   'load-order': {

@@ -1,4 +1,5 @@
 import type { Observer } from '../metrics/observer.ts'
+import type { FindBought } from './bought.ts'
 import { epochText } from './epochs.ts'
 import { createFence, type Fence, type OnClose } from './fence.ts'
 import { createHoldList } from './hold-list.ts'
@@ -29,6 +30,8 @@ export type EngineOptions = {
   prefix?: string
   /** Which installation it is, as 32 hex digits: its Redis and its ids name it. '' names none. */
   installation?: string
+  /** Asks PostgreSQL what customers bought; without it whoever may have bought before a rebuild gets no holds where there is a limit. */
+  findBought?: FindBought
   /** Hears why a shard was closed, and how much of it is in doubt. */
   on_close?: OnClose
   /** Hears of broken invariants. */
@@ -74,7 +77,10 @@ export function createEngine(options: EngineOptions) {
     shardOfProduct,
     /** Tells of products that were moved, before their shards are opened. */
     knowMoves,
-    ...createHolds({ run, keys, fence, shards, places, hold_ttl_ms, installation, observer }),
+    ...createHolds({
+      ...{ run, keys, fence, shards, places, hold_ttl_ms, installation, observer },
+      findBought: options.findBought,
+    }),
     ...createHoldList({ run, shards, shardOfProduct }),
     ...createOrders({ nodes, run, keys, fence, places, shards, order_ttl_ms, observer }),
     ...createPayments({ nodes, run, keys, fence, places, longestHoldTtlMs: () => longest_hold_ttl_ms }),

@@ -1,6 +1,7 @@
 import { UnavailableError } from '../errors.ts'
 import { gather } from '../gather.ts'
 import type { Observer } from '../metrics/observer.ts'
+import { createBought, type FindBought } from './bought.ts'
 import type { PlaceReply } from './commands.ts'
 import type { Fence } from './fence.ts'
 import { idEnd, randomPart } from './ids.ts'
@@ -106,7 +107,8 @@ function answerPlace(reply: PlaceReply): PlaceHold {
     case 'key_reused':
       return { status: 'key_reused' }
     case 'backlog':
-      throw new Error('a backlog is asked again, never answered')
+    case 'unknown_buyer':
+      throw new Error(`${reply[0]} is asked again, never answered`)
     default:
       return { status: reply[0], product_id: Number(reply[1]) }
   }
@@ -131,9 +133,11 @@ export function createHolds(options: {
   places: Places
   hold_ttl_ms: number
   installation: string
+  findBought: FindBought | undefined
   observer?: Observer | undefined
 }) {
-  const { run, keys, fence, shards, places, hold_ttl_ms, installation, observer } = options
+  const { run, keys, fence, shards, places, hold_ttl_ms, installation, findBought, observer } = options
+  const loadBought = createBought({ run, fence, shards, findBought })
 
   async function placeBatch(shard: number, requests: HoldRequest[]): Promise<PlaceReply[]> {
     const idem_keys: string[] = []
@@ -217,11 +221,15 @@ export function createHolds(options: {
       const until_ms = performance.now() + MAX_BACKLOG_MS
       for (;;) {
         const shard = shardOfItems(asked.items)
-        const gathered = shard === undefined ? undefined : gathers[shard]
-        if (!gathered) return { status: 'not_in_one_shard' }
+        const gathered = gathers[shard ?? -1]
+        if (shard === undefined || !gathered) return { status: 'not_in_one_shard' }
         const reply = await gathered.add(asked)
         // A product that moved while the request waited is not where it was asked for.
         if (reply[0] === 'not_found' && shardOfItems(asked.items) !== shard) continue
+        if (reply[0] === 'unknown_buyer') {
+          await loadBought(shard, asked)
+          continue
+        }
         if (reply[0] !== 'backlog') return answerPlace(reply)
         if (performance.now() >= until_ms) {
           throw new UnavailableError('unavailable', 'dead holds are still being taken back')

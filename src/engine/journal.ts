@@ -73,6 +73,19 @@ export function createJournal(options: { nodes: Nodes; run: Run; keys: Keys; fen
       await run('drop-entries', shard, { args: { writer, commits }, rest: entry_ids, epoch })
     },
 
+    /**
+     * Forgets the order, and the result of the change of stock, that an entry left which PostgreSQL will never take. What is still read
+     * of earlier epochs, should PostgreSQL come back from the past, must not have them.
+     */
+    async forgetUndone({ shard, epoch, order, adjustment }: Entry): Promise<void> {
+      const undone = order ? [keys.id(shard, 'order', order.id)] : []
+      if (adjustment) {
+        const { product_id, idempotency_key } = adjustment
+        undone.push(keys.idem(shard, `stock:${product_id}`, idempotency_key))
+      }
+      if (undone.length > 0) await run('forget', shard, { args: {}, keys: undone, epoch })
+    },
+
     /** Notes how far a writer has come, unless the shard has another epoch by now. */
     async noteMark(shard: number, { writer, commits }: { writer: string; commits: number }): Promise<void> {
       await run('drop-entries', shard, { args: { writer, commits } })

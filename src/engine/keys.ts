@@ -12,6 +12,7 @@ export type ShardKey =
   | 'prepaid'
   | 'deadlines'
   | 'buyers'
+  | 'bought'
   | 'journal'
   | 'parked'
   | 'dead'

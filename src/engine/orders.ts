@@ -40,13 +40,15 @@ export type CreateOrder =
   | { status: 'created'; order: Order; entry: Entry }
   /** `entry_id` is that of the first answer's journal entry in this shard while PostgreSQL may not have it, else ''. */
   | { status: 'replayed'; order: Order; shard: number; entry_id: string }
+  /** An order was made under this key before a rebuild: whether it still counts, PostgreSQL knows. */
+  | { status: 'earlier'; order: Order; shard: number }
   | { status: 'key_reused' | 'already_used' | HoldGone }
 
 export type CancelOrder =
   | { status: 'cancelled'; order: Order; entry: Entry }
   | { status: 'unknown_order' | 'not_pending' }
 
-type Request = { id: string; idem: Idem | null }
+type Request = { id: string; idem: Idem | null; absent: string }
 
 function answerCreate(reply: CreateReply, shard: number, epoch: number): CreateOrder | undefined {
   switch (reply[0]) {
@@ -60,6 +62,8 @@ function answerCreate(reply: CreateReply, shard: number, epoch: number): CreateO
     }
     case 'replayed':
       return { status: 'replayed', order: parseOrder(reply[2]), shard, entry_id: reply[1] }
+    case 'earlier':
+      return { status: 'earlier', order: parseOrder(reply[1]), shard }
     default:
       return { status: reply[0] }
   }
@@ -82,10 +86,10 @@ export function createOrders(options: {
   async function createBatch(shard: number, requests: Request[]): Promise<Array<CreateOrder | undefined>> {
     const id_keys = CREATE_KEYS.flatMap((key) => requests.map(({ id }) => keys.id(shard, key, id)))
     const idem_keys: string[] = []
-    const rest = requests.map(({ id, idem }) => {
-      if (!idem) return `${id}|0|`
+    const rest = requests.map(({ id, idem, absent }) => {
+      if (!idem) return `${id}|0||`
       idem_keys.push(keys.idem(shard, idem.scope, idem.key))
-      return `${id}|${idem_keys.length}|${markOf(idem)}`
+      return `${id}|${idem_keys.length}|${absent}|${markOf(idem)}`
     })
     const args = { pay_ttl_ms: order_ttl_ms, idem_ttl_ms: IDEM_TTL_MS }
     const epoch = fence.epoch(shard)
@@ -128,9 +132,12 @@ export function createOrders(options: {
   }
 
   return {
-    /** Makes the order of a live hold, once, and applies the payments that came before it. */
-    createOrder: (id: string, idem: Idem | null): Promise<CreateOrder> =>
-      places.find(id, (shard) => createIn(shard, { id, idem }), isUnknown),
+    /**
+     * Makes the order of a live hold, once, and applies the payments that came before it.
+     * @param absent the id of an order that an earlier call answered with, and that PostgreSQL does not have
+     */
+    createOrder: (id: string, idem: Idem | null, absent = ''): Promise<CreateOrder> =>
+      places.find(id, (shard) => createIn(shard, { id, idem, absent }), isUnknown),
 
     /** Cancels an unpaid order on request; its units are free at once. */
     cancelOrder: (id: string): Promise<CancelOrder> =>
@@ -169,7 +176,7 @@ export function createOrders(options: {
       )
     },
 
-    /** Brings back an order that Redis has forgotten, with the payments it has seen. No units move. */
+    /** Brings back an order that Redis does not have in this epoch, with the payments it has seen. No units move. */
     async loadOrder(shard: number, order: Order, payments: Payment[]): Promise<void> {
       const fields = ['order', formatOrder(order)]
       const seen = payments.flatMap((payment) => {

@@ -137,9 +137,10 @@ export function createPayments(options: {
       return entries
     },
 
-    /** Brings back a parked payment that Redis has forgotten. `seq` keeps the order of arrival. */
+    /** Brings back a parked payment that Redis does not have in this epoch. `seq` keeps the order of arrival. */
     async loadParked(shard: number, payment: Payment, seq: number): Promise<void> {
       const id = payment.order_id
+      const epoch = fence.epoch(shard)
       const record = {
         key: payment.idempotency_key,
         status: payment.status,
@@ -149,6 +150,7 @@ export function createPayments(options: {
         transaction: payment.transaction_id ?? '',
         created_at_ms: String(payment.created_at_ms),
         seq: String(seq),
+        epoch: String(epoch),
         entry: '',
       }
       await run('load-parked', shard, {

@@ -141,7 +141,8 @@ export function createProducts(options: {
 
     /**
      * Sets a product's terms, unless the shard has those of a higher version; its counters too where the shard does not know
-     * it yet, unless `total` is null. `recount` changes nothing: the product is limited by customer now and its units were not counted by customer
+     * it
+     * yet, unless `total` is null. `recount` changes nothing: the product is limited by customer now and its units were not counted by customer
      * so far, which only a rebuild of the shard can make up for.
      */
     async loadProduct(

@@ -9,11 +9,13 @@ const TYPES: Partial<Record<ShardKey, string>> = {
   holds: 'zset',
   extended: 'hash',
   prepaid: 'zset',
+  deadlines: 'zset',
+  parked: 'zset',
   journal: 'stream',
   dead: 'stream',
 }
 const SCAN_COUNT = 2_000
-/** Keys forgotten, holds dropped or moved, buyers or results loaded, in one step. */
+/** Keys forgotten, holds dropped or moved, buyers or results loaded, in one step: 1 ms of Redis. */
 const MAX_STEP = 500
 /** Holds, or fields of a hash, read at once: 1 ms of Redis. */
 const PAGE = 5_000
@@ -46,20 +48,22 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
     return found
   }
 
-  async function storedHolds(shard: number, key: 'holds' | 'prepaid'): Promise<StoredHold[]> {
-    const found: StoredHold[] = []
-    for (let from = 0; ; from += PAGE) {
+  /** All holds that stand in the shard, dead or alive, read while nobody places any. */
+  async function* holdPages(shard: number): AsyncGenerator<StoredHold[]> {
+    for (const key of ['holds', 'prepaid'] as const) {
       const name = keys.shard(shard, key)
-      const flat = await ask(
-        'holds',
-        nodes.of(shard).zrange(name, String(from), String(from + PAGE - 1), 'WITHSCORES'),
-      )
-      for (let at = 0; at + 1 < flat.length; at += 2) {
-        const member = flat[at] as string
-        const hold = parseHold(member, expiresAtMs(flat[at + 1] as string))
-        found.push({ ...hold, member, is_prepaid: key === 'prepaid' })
+      for (let from = 0, are_more = true; are_more; from += PAGE) {
+        const read = nodes.of(shard).zrange(name, String(from), String(from + PAGE - 1), 'WITHSCORES')
+        const flat = await ask('holds', read)
+        const page: StoredHold[] = []
+        for (let at = 0; at + 1 < flat.length; at += 2) {
+          const member = flat[at] as string
+          const hold = parseHold(member, expiresAtMs(flat[at + 1] as string))
+          page.push(Object.assign(hold, { member, is_prepaid: key === 'prepaid' }))
+        }
+        if (page.length > 0) yield page
+        are_more = page.length === PAGE
       }
-      if (flat.length < 2 * PAGE) return found
     }
   }
 
@@ -98,70 +102,33 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
       await run('raise-epoch', shard, { args: {} })
     },
 
-    /** Forgets counters, terms, deadlines, buyers and parked payments. Returns the time by the Redis clock. */
+    /** Forgets counters, terms, deadlines, buyers and which payments are parked. Returns the time by the Redis clock. */
     async clearShard(shard: number): Promise<number> {
       const [, now_ms] = await run('clear-shard', shard, { args: {} })
       return now_ms
     },
 
-    /** Forgets all orders, and the payments parked for orders that have not come. */
+    /**
+     * Forgets unpaid orders, and the payments parked for orders that have not come: all that would stay for ever. Final orders of
+     * earlier epochs do not count, and end by themselves.
+     */
     async forgetOrders(shard: number): Promise<void> {
-      for (const pattern of [keys.id(shard, 'order', '*'), keys.id(shard, 'parked_payments', '*')]) {
-        let cursor = '0'
-        do {
-          const [next, found] = await ask(
-            'orders',
-            nodes.of(shard).scan(cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT),
+      for (const [listed, kept] of [
+        ['deadlines', 'order'],
+        ['parked', 'parked_payments'],
+      ] as const) {
+        const list = keys.shard(shard, listed)
+        for (let from = 0, are_more = true; are_more; from += PAGE) {
+          const page = nodes.of(shard).zrange(list, String(from), String(from + PAGE - 1))
+          const members = await ask(listed, page)
+          const ids = members.map((member) => member.split('|')[0] as string)
+          await forget(
+            shard,
+            ids.map((id) => keys.id(shard, kept, id)),
           )
-          await forget(shard, found)
-          cursor = next
-        } while (cursor !== '0')
+          are_more = members.length === PAGE
+        }
       }
-    },
-
-    /** Forgets the results of keyed requests whose orders are not known: nobody may be told again that there is one. */
-    async forgetResults(shard: number, findKnown: (ids: string[]) => Promise<Set<string>>): Promise<void> {
-      let cursor = '0'
-      do {
-        const pattern = `${keys.idemOf(shard, 'orders')}*`
-        const [next, found] = await ask(
-          'results',
-          nodes.of(shard).scan(cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT),
-        )
-        const values = found.length === 0 ? [] : await ask('results', nodes.of(shard).mget(...found))
-        const ids = values.map((value) => value && (value.split('|')[2] ?? null))
-        const known = await findKnown(ids.filter((id) => id !== null))
-        await forget(
-          shard,
-          found.filter((_, at) => !known.has(ids[at] ?? '')),
-        )
-        cursor = next
-      } while (cursor !== '0')
-    },
-
-    /** Forgets the results of stock adjustments that are not known: their units are not in the totals. */
-    async forgetAdjustments(
-      shard: number,
-      findKnown: (asked: Array<{ product_id: number; idempotency_key: string }>) => Promise<Set<string>>,
-    ): Promise<void> {
-      const prefix = keys.idem(shard, 'stock', '')
-      let cursor = '0'
-      do {
-        const [next, found] = await ask(
-          'results',
-          nodes.of(shard).scan(cursor, 'MATCH', `${prefix}*`, 'COUNT', SCAN_COUNT),
-        )
-        const asked = found.map((key) => {
-          const [product = '', ...rest] = key.slice(prefix.length).split(':')
-          return { product_id: Number(product), idempotency_key: rest.join(':') }
-        })
-        const known = found.length === 0 ? new Set() : await findKnown(asked)
-        await forget(
-          shard,
-          found.filter((key) => !known.has(key.slice(prefix.length))),
-        )
-        cursor = next
-      } while (cursor !== '0')
     },
 
     /** Forgets keys of another type than the scripts give them: whatever they held is gone already. */
@@ -173,9 +140,12 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
       }
     },
 
-    /** All holds that stand in the shard, dead or alive, read while nobody places any. */
+    holdPages,
+
     async allHolds(shard: number): Promise<StoredHold[]> {
-      return [...(await storedHolds(shard, 'holds')), ...(await storedHolds(shard, 'prepaid'))]
+      const holds: StoredHold[] = []
+      for await (const page of holdPages(shard)) for (const hold of page) holds.push(hold)
+      return holds
     },
 
     /** How many of these holds can not be found by their id, because Redis has lost that they were extended. */

@@ -114,15 +114,17 @@ export const expiresAtMs = (score: string) => Math.floor(Number(score))
 
 /** Reads `id|record` as lua/include/holds.lua describes it. */
 export function parseHold(member: string, expires_at_ms: number): Hold {
-  const [id = '', items_text = '', currency = '', ttl_ms = '', ...customer] = member.split('|')
-  const items = parseItems(items_text)
+  // A rebuild reads a hundred thousand of them: a rest of the parts, or a copy of the whole, would take longer than all else.
+  const parts = member.split('|')
+  const id = parts[0] as string
+  const items = parseItems(parts[1] ?? '')
   return {
     id,
     items,
     amount: amountOf(items),
-    currency,
-    customer_id: orNull(customer.join('|')),
-    created_at_ms: firstExpiresAtMs(id) - Number(ttl_ms),
+    currency: parts[2] ?? '',
+    customer_id: orNull(parts.length > 5 ? parts.slice(4).join('|') : parts[4]),
+    created_at_ms: firstExpiresAtMs(id) - Number(parts[3]),
     expires_at_ms,
   }
 }
@@ -165,11 +167,10 @@ export function parseOrder(record: string): Order {
 }
 
 export function formatOrder(order: Order): string {
-  return [
-    ...[order.id, order.history, order.payment_status, order.order_status, order.cancel_reason ?? ''],
-    ...[formatItems(order.items), order.amount, order.currency, order.created_at_ms, order.pay_by_ms],
-    ...[order.hold_created_at_ms, order.hold_expires_at_ms, order.idem ?? '', order.customer_id ?? ''],
-  ].join('|')
+  const state = `${order.payment_status}|${order.order_status}|${order.cancel_reason ?? ''}`
+  const worth = `${formatItems(order.items)}|${order.amount}|${order.currency}`
+  const times = `${order.created_at_ms}|${order.pay_by_ms}|${order.hold_created_at_ms}|${order.hold_expires_at_ms}`
+  return `${order.id}|${order.history}|${state}|${worth}|${times}|${order.idem ?? ''}|${order.customer_id ?? ''}`
 }
 
 export function parsePayments(json: string): Payment[] {

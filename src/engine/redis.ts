@@ -50,7 +50,7 @@ export const field = (info: string, name: string) =>
  * The form of what the scripts keep in Redis. A Redis with an earlier one is rebuilt, and one with a later one left alone: raise
  * it with every change of that form.
  */
-export const FORM = 4
+export const FORM = 5
 /** No Redis has this identity: the shard is being rebuilt. */
 export const UNFINISHED = `${FORM}/`
 /** Nor this one: the shard is being rebuilt from the Redis that it had last. */

@@ -36,7 +36,7 @@ export function createPut(options: {
     mark.commits = count
   }
 
-  /** Drops what is committed, or never will be. Failing that, the sweeper commits and drops it again, which changes nothing. */
+  /** Drops what is committed. Failing that, the sweeper commits and drops it again, which changes nothing. */
   function drop(entries: Entry[]): void {
     on_drop(entries)
     const ids_by_step = new Map<string, { shard: number; epoch: number | undefined; ids: string[] }>()
@@ -52,7 +52,11 @@ export function createPut(options: {
   }
 
   return {
-    drop,
+    /** Drops an entry that PostgreSQL will never take, and forgets what it left in Redis. */
+    undo(entry: Entry): void {
+      drop([entry])
+      dropping = Promise.allSettled([dropping, engine.journal.forgetUndone(entry)])
+    },
 
     /** Throws LateError and what PostgreSQL says; then none of them is written. */
     async put(entries: Entry[]): Promise<void> {

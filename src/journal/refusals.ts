@@ -45,7 +45,7 @@ export function createRefusals(options: {
   on_past?: (() => void) | undefined
 }) {
   const { db, engine, mark, on_alarm, on_past } = options
-  const { put, putInstead, drop } = options.put
+  const { put, putInstead } = options.put
 
   /** Whether PostgreSQL has this very entry, with each of its parts: others may have written it. */
   async function isWritten({ order, payments, adjustment }: Entry): Promise<boolean> {
@@ -98,7 +98,7 @@ export function createRefusals(options: {
 
   /** What PostgreSQL will never take is taken out of Redis again, by a rebuild. */
   function undo(entry: Entry, why: string): void {
-    drop([entry])
+    options.put.undo(entry)
     on_alarm(why)
     engine.fence.close(entry.shard, why, 'wrong')
   }

@@ -79,7 +79,9 @@ export function createMover({ engine, db, rebuilder }: { engine: Engine; db: Db;
    * committed it a rebuild of both shards undoes it, and afterwards a rebuild of both completes it.
    */
   async function moveLocked(sql: Sql, product_ids: number[], from: number, to: number): Promise<Moved> {
-    const both = [await nextOf(sql, from), await nextOf(sql, to)]
+    const [left, reached] = [await nextOf(sql, from), await nextOf(sql, to)]
+    // What orders name as the epochs of their transitions has to be earlier than that in which the other shard goes on with them.
+    const both = [left, { ...reached, epoch: Math.max(left.epoch, reached.epoch) }]
     refuseUnwritten(from, await engine.journal.buriedLength(from))
     refuseShared(await heldTogether(sql, from, product_ids, await holdsOf(from, product_ids)))
     for (const { shard, epoch } of both) {

@@ -1,20 +1,19 @@
-import { knownAdjustments } from '../db/adjustments.ts'
 import type { Sql } from '../db/client.ts'
 import { knownOrderIds, unpaidOrders } from '../db/orders.ts'
 import { parkedPayments, paymentsOfOrders } from '../db/payments.ts'
-import { buyersOfShard, type ProductRecord, productsOfShard } from '../db/products.ts'
+import { type ProductRecord, productsOfShard } from '../db/products.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { StoredHold } from '../engine/rebuilding.ts'
-import type { Hold, Payment } from '../engine/records.ts'
+import type { Hold, Order, Payment } from '../engine/records.ts'
 
 const ORDERS_PAGE = 500
-const IDS_PAGE = 5_000
 
 export type Rebuilt = { holds: number; dropped: number; orders: number }
 type Survivors = { kept: StoredHold[]; dropped: Array<{ hold: StoredHold; is_remembered: boolean }> }
 
 /** Ids of holds that a parked success paid for in full while they lived: they do not expire. */
 function paidFor(holds: Hold[], parked: Payment[]): Set<string> {
+  if (parked.length === 0) return new Set()
   const by_id = new Map(holds.map((hold) => [hold.id, hold]))
   const paying = parked.filter(({ order_id, status, amount, currency, created_at_ms }) => {
     const hold = by_id.get(order_id)
@@ -44,9 +43,10 @@ export function chooseSurvivors(
 ): Survivors {
   const free = new Map(products.map(({ id, total, pending, sold }) => [id, total - pending - sold]))
   const survivors: Survivors = { kept: [], dropped: [] }
-  const inTurn = (one: StoredHold, other: StoredHold) =>
-    Number(paid.has(other.id)) - Number(paid.has(one.id)) || one.created_at_ms - other.created_at_ms
-  for (const hold of holds.toSorted(inTurn)) {
+  const byAge = (one: StoredHold, other: StoredHold) => one.created_at_ms - other.created_at_ms
+  const first = holds.filter(({ id }) => paid.has(id)).sort(byAge)
+  const others = holds.filter(({ id }) => !paid.has(id)).sort(byAge)
+  for (const hold of [...first, ...others]) {
     const is_over = orders.has(hold.id) || (hold.expires_at_ms <= now_ms && !paid.has(hold.id))
     const is_elsewhere = hold.items.some(({ product_id }) => !free.has(product_id))
     const fits = hold.items.every(({ product_id, qty }) => (free.get(product_id) ?? 0) >= qty)
@@ -61,82 +61,114 @@ export function chooseSurvivors(
   return survivors
 }
 
-async function idsOfOrders(sql: Sql, holds: Hold[]): Promise<Set<string>> {
-  const known = new Set<string>()
-  for (let at = 0; at < holds.length; at += IDS_PAGE) {
-    const ids = holds.slice(at, at + IDS_PAGE).map(({ id }) => id)
-    for (const id of await knownOrderIds(sql, ids)) known.add(id)
+/** Works on each page while the next one is read: Redis, PostgreSQL and this process go on at the same time. */
+async function eachPage<Page>(
+  pages: AsyncGenerator<Page>,
+  work: (page: Page) => Promise<unknown>,
+): Promise<void> {
+  for (let next = await pages.next(); !next.done; ) {
+    const [after] = await Promise.all([pages.next(), work(next.value)])
+    next = after
   }
-  return known
+}
+
+/** All holds of a shard, and the ids of those that are orders by now. */
+async function readHolds(sql: Sql, shard: number, engine: Engine) {
+  const holds: StoredHold[] = []
+  const ordered = new Set<string>()
+  await eachPage(engine.holdPages(shard), async (page) => {
+    for (const hold of page) holds.push(hold)
+    for (const id of await knownOrderIds(
+      sql,
+      page.map(({ id }) => id),
+    ))
+      ordered.add(id)
+  })
+  return { holds, ordered }
 }
 
 function heldUnits(kept: Hold[]): Map<number, number> {
   const held = new Map<number, number>()
-  for (const { product_id, qty } of kept.flatMap(({ items }) => items)) {
-    held.set(product_id, (held.get(product_id) ?? 0) + qty)
+  for (const { items } of kept) {
+    for (const { product_id, qty } of items) held.set(product_id, (held.get(product_id) ?? 0) + qty)
   }
   return held
 }
 
-/** What customers have in orders and surviving holds, as the shard's buyers name them. */
-async function unitsOfBuyers(sql: Sql, shard: number, kept: Hold[], products: ProductRecord[]) {
+/** Units of customers, as the shard's buyers name them. */
+function createBuyers(products: ProductRecord[]) {
   const limited = new Set(products.filter(({ terms }) => terms.max_per_customer !== null).map(({ id }) => id))
   const units = new Map<string, number>()
-  for (const { product_id, customer_id, units: ordered } of await buyersOfShard(sql, shard)) {
-    units.set(`${product_id}:${customer_id}`, ordered)
+  return {
+    units,
+    /** Counts what a hold or an unpaid order has of products with a limit. */
+    count({ items, customer_id }: Pick<Hold, 'items' | 'customer_id'>): void {
+      if (customer_id === null) return
+      for (const { product_id, qty } of items) {
+        if (!limited.has(product_id)) continue
+        const buyer = `${product_id}:${customer_id}`
+        units.set(buyer, (units.get(buyer) ?? 0) + qty)
+      }
+    },
   }
-  for (const { items, customer_id } of kept) {
-    for (const { product_id, qty } of items) {
-      if (customer_id === null || !limited.has(product_id)) continue
-      const buyer = `${product_id}:${customer_id}`
-      units.set(buyer, (units.get(buyer) ?? 0) + qty)
-    }
-  }
-  return units
 }
 
-async function loadOrders(sql: Sql, shard: number, engine: Engine): Promise<number> {
-  let count = 0
-  for (let after = ''; ; ) {
+type PaidOrder = { order: Order; payments: Payment[] }
+
+/** The unpaid orders of a shard with the payments that they have seen. */
+async function* unpaidPages(sql: Sql, shard: number): AsyncGenerator<PaidOrder[]> {
+  for (let after = '', are_more = true; are_more; ) {
     const orders = await unpaidOrders(sql, shard, after, ORDERS_PAGE)
     const ids = orders.map(({ id }) => id)
     const payments = new Map<string, Payment[]>(ids.map((id) => [id, []]))
     for (const payment of await paymentsOfOrders(sql, ids)) payments.get(payment.order_id)?.push(payment)
-    await Promise.all(orders.map((order) => engine.loadOrder(shard, order, payments.get(order.id) ?? [])))
-    count += orders.length
+    yield orders.map((order) => ({ order, payments: payments.get(order.id) ?? [] }))
     after = ids.at(-1) ?? ''
-    if (orders.length < ORDERS_PAGE) return count
+    are_more = orders.length === ORDERS_PAGE
+  }
+}
+
+/** Loads parked payments, those of one order in the order of their coming. */
+async function loadParked(shard: number, engine: Engine, parked: Payment[]): Promise<void> {
+  const arrived = new Map<string, number>()
+  for (let at = 0; at < parked.length; at += ORDERS_PAGE) {
+    const loads = parked.slice(at, at + ORDERS_PAGE).map((payment) => {
+      const seq = arrived.get(payment.order_id) ?? 0
+      arrived.set(payment.order_id, seq + 1)
+      return engine.loadParked(shard, payment, seq)
+    })
+    await Promise.all(loads)
   }
 }
 
 /**
  * Rebuilds a shard under the epoch in which `engine` believes and nobody else does yet: totals and committed units from
- * PostgreSQL, holds as they survived in Redis, unpaid orders and parked payments from PostgreSQL. The journal must have
- * been finished before.
+ * PostgreSQL, holds as they survived in Redis, unpaid orders and parked payments from PostgreSQL. What is over is not looked at, however
+ * much there is: orders and results of earlier epochs count no more. The journal must have been finished before.
  */
 export async function rebuildShard(sql: Sql, shard: number, engine: Engine): Promise<Rebuilt> {
-  const now_ms = await engine.clearShard(shard)
   await engine.forgetOrders(shard)
-  await engine.forgetResults(shard, async (ids) => new Set(await knownOrderIds(sql, ids)))
-  await engine.forgetAdjustments(shard, (asked) => knownAdjustments(sql, asked))
+  const now_ms = await engine.clearShard(shard)
   const products = await productsOfShard(sql, shard)
   const parked = await parkedPayments(sql, shard)
-  const holds = await engine.allHolds(shard)
+  const { holds, ordered } = await readHolds(sql, shard, engine)
   const paid = paidFor(holds, parked)
-  const { kept, dropped } = chooseSurvivors(holds, await idsOfOrders(sql, holds), paid, products, now_ms)
+  const { kept, dropped } = chooseSurvivors(holds, ordered, paid, products, now_ms)
   await engine.dropHolds(shard, dropped)
   const held = heldUnits(kept)
   for (const { id, terms, total, pending, sold, version } of products) {
     await engine.loadProduct(shard, id, terms, { total, held: held.get(id) ?? 0, pending, sold, version })
   }
   await engine.loadHolds(shard, kept, paid)
-  await engine.loadBuyers(shard, await unitsOfBuyers(sql, shard, kept, products))
-  const orders = await loadOrders(sql, shard, engine)
-  const arrived = new Map<string, number>()
-  for (const payment of parked) {
-    const seq = arrived.get(payment.order_id) ?? 0
-    arrived.set(payment.order_id, seq + 1)
-    await engine.loadParked(shard, payment, seq)
-  }
+  const buyers = createBuyers(products)
+  for (const hold of kept) buyers.count(hold)
+  let orders = 0
+  await eachPage(unpaidPages(sql, shard), async (page) => {
+    for (const { order } of page) buyers.count(order)
+    orders += page.length
+    await Promise.all(page.map(({ order, payments }) => engine.loadOrder(shard, order, payments)))
+  })
+  await engine.loadBuyers(shard, buyers.units)
+  await loadParked(shard, engine, parked)
   return { holds: kept.length, dropped: dropped.length, orders }
 }

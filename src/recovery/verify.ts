@@ -1,6 +1,6 @@
 import type { Db } from '../db/client.ts'
 import { orderIdsUnpaid } from '../db/orders.ts'
-import { committedOfShard, productsOfShard } from '../db/products.ts'
+import { auditCommitted, productsOfShard } from '../db/products.ts'
 import { findShard } from '../db/shards.ts'
 import { createEngine, type Engine } from '../engine/engine.ts'
 import { parseEpoch } from '../engine/epochs.ts'
@@ -26,8 +26,10 @@ function unlessAway(error: Error): undefined {
   if (!/BROKEN|WRONGTYPE/.test(error.message)) throw error
 }
 
+type Audit = Awaited<ReturnType<typeof auditCommitted>>
+
 /** One look at a shard: each product's counters against PostgreSQL and against the holds and orders in Redis. */
-async function look(engine: Engine, db: Db, shard: number): Promise<ShardReport> {
+async function look(engine: Engine, db: Db, shard: number, audit: Audit): Promise<ShardReport> {
   const { nodes, keys } = engine
   const redis = await nodes.locate(shard)
   const differences: string[] = []
@@ -52,7 +54,6 @@ async function look(engine: Engine, db: Db, shard: number): Promise<ShardReport>
   const looking = createEngine({ nodes, shards, hold_ttl_ms, order_ttl_ms, prefix, installation })
   looking.fence.open(shard, epoch)
   const recorded = await db.use((sql) => productsOfShard(sql, shard))
-  const committed = await db.use((sql) => committedOfShard(sql, shard))
   for (const { id } of recorded) looking.knowProduct(id, shard, null)
 
   const found: Array<Product | undefined> = []
@@ -77,9 +78,11 @@ async function look(engine: Engine, db: Db, shard: number): Promise<ShardReport>
         ...compare('pending', stock?.pending, pending),
         ...compare('sold', stock?.sold, sold),
         ...(stock && stock.held !== held ? [`held: counted ${stock.held}, in holds ${held}`] : []),
-        ...(committed.get(id) === pending + sold
-          ? []
-          : [`committed: counted ${committed.get(id)}, in orders ${pending + sold}`]),
+        ...audit.flatMap((own) =>
+          own.id !== id || own.committed === own.ordered
+            ? []
+            : [`committed: counted ${own.committed}, in orders ${own.ordered}`],
+        ),
       ],
     }
   })
@@ -107,8 +110,10 @@ export async function verifyShard(
   shard: number,
   wait: (ms: number) => Promise<unknown>,
 ): Promise<ShardReport & { is_clean: boolean }> {
+  // One statement, so that it needs no second look.
+  const audit = await db.transaction((sql) => auditCommitted(sql, shard))
   const lookOnce = () =>
-    look(engine, db, shard).catch((error: Error): ShardReport => {
+    look(engine, db, shard, audit).catch((error: Error): ShardReport => {
       unlessAway(error)
       return { shard, products: [], differences: [`Redis can not be read: ${error.message}`] }
     })

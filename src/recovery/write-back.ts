@@ -3,7 +3,7 @@ import { recordAdjustments } from '../db/adjustments.ts'
 import { inTransaction, isOwnFault, type Sql } from '../db/client.ts'
 import { findHistories, upsertOrders } from '../db/orders.ts'
 import { findPayments, isWrittenBy, upsertPayments } from '../db/payments.ts'
-import { committedOfShard, lockProducts, type ProductRecord } from '../db/products.ts'
+import { hasProducts, lockProducts, type ProductRecord } from '../db/products.ts'
 import { markLoaded } from '../db/terms.ts'
 import {
   noteLosses,
@@ -51,7 +51,7 @@ export async function writeBack(
   /** Products first, with all their units: PostgreSQL's floor would else refuse their orders. */
   async function writeProducts(): Promise<void> {
     const products = await remembered.products(shard)
-    if (products.length === 0 && (await committedOfShard(sql, shard)).size > 0) {
+    if (products.length === 0 && (await hasProducts(sql, shard))) {
       done.losses.push('Redis knew nothing any more of what PostgreSQL has lost')
     }
     const changes: KeyedChange[] = []

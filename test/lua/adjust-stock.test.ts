@@ -165,9 +165,29 @@ t.test(
 t.test('control: a key that is not remembered takes units out twice', async (t) => {
   const f = await openFixture(t)
   await f.load(1, 100)
-  const remembers = "redis.call('SET', keys.idem, int(delta) .. '|' .. entry, 'PX', idem_ttl_ms)"
+  const remembers =
+    "redis.call('SET', keys.idem, table.concat({ int(delta), step_epoch, entry }, '|'), 'PX', idem_ttl_ms)"
   const careless = f.open({ change: [[remembers, '']] })
   await careless.adjustStock(1, -2, 'k', null)
   await careless.adjustStock(1, -2, 'k', null)
   t.match(await f.stock(), { total: 96 })
+})
+
+t.test('a key that was used in an earlier epoch is new: PostgreSQL was asked before', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  await f.engine.adjustStock(1, 5, 'k', null)
+  const next = await f.next()
+  t.match(await next.adjustStock(1, 3, 'k', null), { status: 'adjusted' })
+  t.match(await next.adjustStock(1, 3, 'k', null), { status: 'replayed' })
+  t.match(await next.adjustStock(1, 5, 'k', null), { status: 'key_reused' })
+  t.match(await next.readProduct(1), { stock: { total: 18 } })
+})
+
+t.test('control: one who believes results of every epoch does not change the stock', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  await f.engine.adjustStock(1, 5, 'k', null)
+  const trusting = await f.next({ change: [['is_of_this_epoch(made_in)', 'made_in']] })
+  t.match(await trusting.adjustStock(1, 5, 'k', null), { status: 'replayed' })
 })

@@ -344,3 +344,39 @@ t.test('a hold that can not be read fails none of those that come with it', asyn
   t.match(await f.stock(), { available: 5, held: 1, pending: 4 }, 'and nothing was half done')
   t.match(f.alarms.join(), /no readable record/)
 })
+
+t.test('the result of a key that was used in an earlier epoch is for PostgreSQL to confirm', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  const first = await f.hold(1)
+  await f.engine.createOrder(first.id, idem('k'))
+  const second = await f.hold(1)
+  const next = await f.next()
+  const earlier = await unchanged(t, f, () => next.createOrder(first.id, idem('k')))
+  t.match(earlier, { status: 'earlier', order: { id: first.id, order_status: 'pre-payment' } })
+  t.match(await next.createOrder(second.id, idem('k', 'other')), {
+    status: 'earlier',
+    order: { id: first.id },
+  })
+  t.match(await next.createOrder(second.id, idem('k', 'other'), 'another'), { status: 'earlier' })
+
+  const made = await next.createOrder(second.id, idem('k', 'other'), first.id)
+  t.match(made, { status: 'created', order: { id: second.id } }, 'an order that is not there has used no key')
+  t.match(await next.createOrder(second.id, idem('k', 'other')), {
+    status: 'replayed',
+    order: { id: second.id },
+  })
+  t.match(await next.createOrder(first.id, idem('k'), first.id), { status: 'key_reused' }, 'the new one has')
+})
+
+t.test('control: one who believes results of every epoch tells of an order that is not there', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  const { id } = await f.hold(1)
+  await f.engine.createOrder(id, idem('k'))
+  const trusting = await f.next({
+    change: [["is_of_this_epoch(string.match(record, '^[^|]*|(%d+)%-'))", 'true']],
+  })
+  t.match(await trusting.createOrder(id, idem('k')), { status: 'replayed' })
+  t.equal(await trusting.readOrder(id), undefined)
+})

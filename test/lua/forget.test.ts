@@ -19,15 +19,10 @@ async function stockUp(f: Fixture) {
   return { unpaid, early, keyed: id }
 }
 
-const kindsOf = async (f: Fixture) =>
-  new Set(Object.keys(await f.dump()).map((key) => key.split(':').slice(1, 3).join(':')))
-
 t.test('nothing is forgotten with another epoch, nor without one', async (t) => {
   const f = await openFixture(t, { url: server.url })
   await stockUp(f)
   await refusedByFence(t, f, (engine) => engine.forgetOrders(0))
-  await refusedByFence(t, f, (engine) => engine.forgetResults(0, async () => new Set()))
-  await refusedByFence(t, f, (engine) => engine.forgetAdjustments(0, async () => new Set()))
   await f.redis.set(f.keys.shard(0, 'dead'), 'text')
   await refusedByFence(t, f, (engine) => engine.forgetMistyped(0))
 })
@@ -39,26 +34,42 @@ t.test('control: without the fence an earlier epoch forgets the orders of a late
   t.match(await f.engine.readOrder(unpaid.id), undefined)
 })
 
-t.test('orders are forgotten with the payments that wait for them, and nothing else', async (t) => {
+t.test('what would stay for ever is forgotten, and nothing else', async (t) => {
   const f = await openFixture(t, { url: server.url })
-  const { unpaid, early } = await stockUp(f)
+  const { unpaid, early, keyed } = await stockUp(f)
+  const final = await f.order(1)
+  await f.engine.cancelOrder(final.id)
   const before = await f.dump()
   await f.engine.forgetOrders(0)
-  const kept = Object.entries(before).filter(([key]) => !/^\{0\}:(order|parked_payments):/.test(key))
+  const gone = [`order:${unpaid.id}`, `order:${keyed}`, `parked_payments:${early.id}`].map(
+    (it) => `{0}:${it}`,
+  )
+  for (const key of gone) t.match(before[key], { expires_at_ms: null }, `${key} was there for ever`)
+  const kept = Object.entries(before).filter(([key]) => !gone.includes(key))
   t.same(await f.dump(), Object.fromEntries(kept))
-  t.ok(before[`{0}:order:${unpaid.id}`] && before[`{0}:parked_payments:${early.id}`], 'they were there')
+  const orders = kept.filter(([key]) => /^\{0\}:(order|parked_payments):/.test(key))
+  t.same(
+    orders.map(([key, { expires_at_ms }]) => [key, expires_at_ms !== null]),
+    [[`{0}:order:${final.id}`, true]],
+  )
 })
 
-t.test('results are forgotten where what they tell of is not known', async (t) => {
+t.test('what an undone entry left is forgotten', async (t) => {
   const f = await openFixture(t, { url: server.url })
-  const { keyed } = await stockUp(f)
-  await f.engine.forgetResults(0, async (ids) => new Set(ids.filter((id) => id === keyed)))
-  await f.engine.forgetAdjustments(0, async () => new Set(['1:k2']))
-  t.ok((await kindsOf(f)).has('idem:orders') && (await kindsOf(f)).has('idem:stock'))
-  await f.engine.forgetResults(0, async () => new Set())
-  t.notOk((await kindsOf(f)).has('idem:orders'))
-  await f.engine.forgetAdjustments(0, async () => new Set())
-  t.notOk((await kindsOf(f)).has('idem:stock'))
+  await f.load(1, 10)
+  const { id } = await f.hold(1)
+  const ordered = await f.engine.createOrder(id, null)
+  const added = await f.engine.adjustStock(1, 1, 'k', null)
+  if (ordered.status !== 'created' || added.status !== 'adjusted') throw new Error('it was refused')
+  for (const { entry } of [ordered, added]) {
+    await refusedByFence(t, f, (engine) =>
+      engine.journal.forgetUndone({ ...entry, epoch: engine.fence.epoch(0) }),
+    )
+    f.engine.fence.open(0, 1)
+    await f.engine.journal.forgetUndone(entry)
+  }
+  t.equal(await f.engine.readOrder(id), undefined)
+  t.match(await f.engine.adjustStock(1, 1, 'k', null), { status: 'adjusted' })
 })
 
 t.test('keys of another type than theirs are forgotten, the others stay', async (t) => {
@@ -73,8 +84,10 @@ t.test('keys of another type than theirs are forgotten, the others stay', async 
 
 t.test('more orders than one call takes are forgotten all the same', async (t) => {
   const f = await openFixture(t, { url: server.url })
-  const names = Array.from({ length: 2 * MAX_STEP + 1 }, (_, at) => f.keys.id(0, 'order', String(at)))
+  const ids = Array.from({ length: 2 * MAX_STEP + 1 }, (_, at) => `order ${at}`)
+  const names = ids.map((id) => f.keys.id(0, 'order', id))
   await Promise.all(names.map((name) => f.redis.hset(name, 'order', '')))
+  await f.redis.zadd(f.keys.shard(0, 'deadlines'), ...ids.flatMap((id) => [1, `${id}|1,2`]))
   await f.engine.forgetOrders(0)
   t.equal(await f.redis.exists(...names), 0)
 })

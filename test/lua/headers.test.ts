@@ -121,9 +121,10 @@ t.test(
     for (const name of ['read-hold', 'read-order', 'read-products'] as const) {
       t.equal(flags(name), '#!lua flags=no-writes', name)
     }
-    for (const name of ['place-holds', 'adjust-stock'] as const) t.equal(flags(name), '#!lua', name)
+    const refused_when_full: ScriptName[] = ['place-holds', 'load-bought', 'adjust-stock']
+    for (const name of refused_when_full) t.equal(flags(name), '#!lua', name)
     const others = (Object.keys(SIGNATURES) as ScriptName[]).filter(
-      (name) => !name.startsWith('read-') && !['place-holds', 'adjust-stock'].includes(name),
+      (name) => !name.startsWith('read-') && !refused_when_full.includes(name),
     )
     for (const name of others) t.equal(flags(name), '#!lua flags=allow-oom', name)
   },

@@ -151,6 +151,9 @@ async function tell(f: Fixture, product: number): Promise<void> {
   await f.hold([[product, read?.stock.available ?? 0]], { customer_id: 'bob' })
   await f.engine.readStock(shard, [product])
   await f.engine.readHolds(product, null, 10)
+  const sold = product + 10 // in the same shard
+  await f.load(sold, 20, { max_per_customer: 20 }, { pending: 0, sold: 1 })
+  await f.hold([[sold, 1]], { ...own, engine: f.open({ findBought: async (buyers) => buyers.map(() => 1) }) })
 }
 
 /** What a rebuild does to a shard, and a writer to an entry that it cannot write. */
@@ -159,6 +162,9 @@ async function rebuild(f: Fixture, shard: number): Promise<void> {
     (await f.redis.xrange(f.keys.shard(shard, 'journal'), '-', '+', 'COUNT', 1))[0] ?? []
   await f.engine.journal.buryEntry(shard, entry_id, 'testing')
   await f.engine.journal.dropEntries(shard, [entry_id], undefined, { writer: 'w', commits: 1 })
+  // As many as there are kinds of keys that are forgotten.
+  await f.redis.zadd(f.keys.shard(shard, 'deadlines'), 1, 'a|3', 2, 'b|3', 3, 'c|3')
+  await f.engine.forgetOrders(shard)
   await f.engine.clearShard(shard)
   const holds = await f.engine.allHolds(shard)
   await f.engine.loadHolds(shard, holds, new Set([holds[0]?.id ?? '']))
@@ -170,7 +176,6 @@ async function rebuild(f: Fixture, shard: number): Promise<void> {
   const next = f.open({ epoch: EPOCH + 1 })
   await next.raiseEpoch(shard)
   await next.copyResults(0, shard, new Set([2]))
-  await next.forgetOrders(shard)
 }
 
 t.test(

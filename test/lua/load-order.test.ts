@@ -1,7 +1,7 @@
 import t from 'tap'
 import { markOf } from '../../src/engine/orders.ts'
 import type { Order, Payment } from '../../src/engine/records.ts'
-import { clockAt } from '../fixtures/change.ts'
+import { type Change, clockAt } from '../fixtures/change.ts'
 import {
   type Fixture,
   idem,
@@ -175,8 +175,58 @@ t.test('control: an order that is loaded over the known one is paid twice', asyn
   const order = await forget(f)
   await f.engine.loadOrder(0, order, [])
   await f.engine.applyPayment(notice(order.id, 'p1', 'success'), false)
-  const careless = f.open({ change: [["redis.call('EXISTS', keys.order) == 1", 'false']] })
+  const careless = f.open({ change: [['elseif has_order(keys.order) then', 'elseif false then']] })
   await careless.loadOrder(0, order, [])
   t.match(await f.engine.readOrder(order.id), { payment_status: 'pending' })
   t.equal(await f.redis.zcard(f.keys.shard(0, 'deadlines')), 1, 'and it would be cancelled at its pay_by')
+})
+
+/** Believes what any epoch has left. */
+const TRUSTING: Change = [['return epoch == step_epoch', 'return epoch ~= false']]
+
+t.test('an order of an earlier epoch is not there for anybody until it is loaded', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  const order = await f.order(2)
+  const trusting = await f.next({ change: TRUSTING })
+  const next = f.open({ epoch: 2 })
+  t.match(await trusting.readOrder(order.id), { id: order.id }, 'control: it stands there')
+  t.equal(await next.readOrder(order.id), undefined)
+  t.match(await trusting.createOrder(order.id, null), { status: 'already_used' }, 'control')
+  for (const act of [
+    () => next.createOrder(order.id, null),
+    () => next.releaseHold(order.id),
+    () => next.extendHold(order.id),
+    () => next.readHold(order.id),
+  ]) {
+    t.match(await unchanged<{ status: string }>(t, f, act), { status: 'not_found' })
+  }
+  t.match(await next.cancelOrder(order.id), { status: 'unknown_order' })
+  t.match(await next.applyPayment(notice(order.id, 'p1', 'success'), false), { status: 'unknown_order' })
+  await next.loadOrder(0, order, [])
+  t.same(await next.readOrder(order.id), order)
+  await f.equation('at the end')
+})
+
+t.test('nothing of an earlier epoch is left in an order that is loaded', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  const order = await f.order(2)
+  await f.engine.applyPayment(notice(order.id, 'undone', 'success', { transaction_id: 'tx' }), false)
+  const next = await f.next()
+  await next.loadOrder(0, order, [])
+  const fields = await f.redis.hkeys(f.keys.id(0, 'order', order.id))
+  t.same(fields.sort(), ['epoch', 'order'])
+  t.equal(await f.redis.pttl(f.keys.id(0, 'order', order.id)), -1, 'an unpaid one does not end by itself')
+})
+
+t.test('an order that is unpaid in one epoch, and was made in another, is paid once', async (t) => {
+  const f = await openFixture(t)
+  const order = await forget(f)
+  await f.engine.loadOrder(0, order, [])
+  const next = await f.next()
+  await next.loadOrder(0, order, [])
+  t.match(await next.applyPayment(notice(order.id, 'p1', 'success'), false), { status: 'applied' })
+  t.match(await next.readOrder(order.id), { history: /^1-1,1-2,1-3,2-\d+$/ })
+  t.match(await next.readProduct(1), { stock: { available: 8, pending: 0, sold: 2 } })
 })

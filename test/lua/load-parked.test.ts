@@ -77,3 +77,30 @@ t.test('a loaded payment whose order never comes is given up when its time is ov
   ])
   await f.equation('at the end')
 })
+
+t.test('payments parked in an earlier epoch wait for nobody until they are loaded', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  const { id, created_at_ms } = await f.hold(1)
+  await f.engine.applyPayment(notice(id, 'p1', 'failed'), false)
+  await f.engine.applyPayment(notice(id, 'p2', 'success', { transaction_id: 'tx' }), false)
+  const next = await f.next()
+  await next.loadParked(0, parked(id, 'p3', created_at_ms, { amount: 9900 }), 0)
+  t.match(await next.applyPayment(notice(id, 'p2', 'success', { transaction_id: 'tx' }), false), {
+    status: 'parked',
+  })
+  t.match(await next.createOrder(id, null), {
+    order: { payment_status: 'paid' },
+    entry: { payments: [{ idempotency_key: 'p3' }, { idempotency_key: 'p2', reason: 'already_paid' }] },
+  })
+  await f.equation('at the end')
+})
+
+t.test('control: where those of every epoch count, an order is cancelled by what was undone', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  const { id } = await f.hold(1)
+  await f.engine.applyPayment(notice(id, 'p1', 'failed'), false)
+  const trusting = await f.next({ change: [['is_of_this_epoch(payment.epoch)', 'true']] })
+  t.match(await trusting.createOrder(id, null), { order: { order_status: 'cancelled' } })
+})

@@ -60,6 +60,8 @@ t.test('money that was parked for it is due for refund', async (t) => {
   const rows = await app.sql('select outcome, reason from payments where idempotency_key = $1', [key])
   t.same(rows, [{ outcome: 'refund_due', reason: 'no_units_left' }])
   await isOpen(app)
+  const [left] = await app.keys(`*:order:${holds[1].order_id.slice(4)}`)
+  t.equal(left, undefined, 'a PostgreSQL that comes back from the past is not told of it')
   await app.agree(t, 'afterwards')
 })
 

@@ -123,8 +123,8 @@ const CONTROLS: Array<{
         "redis.call('UNLINK', unpack(KEYS",
       ],
     ],
-    at: ['scan 1', 'scan 2', 'scan 3', 'scan 4'],
-    spoils: [/order:/, /parked_payments:/, /idem:orders:/, /idem:stock:/],
+    at: ['forget 1', 'forget 2'],
+    spoils: [/order:/, /parked_payments:/],
   },
   {
     what: 'records its epoch over another one',

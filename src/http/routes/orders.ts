@@ -1,8 +1,9 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { listOrders } from '../../db/orders.ts'
+import type { Idem } from '../../engine/holds.ts'
 import { orderId, parseId, shardOfId } from '../../engine/ids.ts'
-import { markOf } from '../../engine/orders.ts'
+import { type CreateOrder, markOf } from '../../engine/orders.ts'
 import type { Order as OrderRecord } from '../../engine/records.ts'
 import { UnavailableError } from '../../errors.ts'
 import { adminOrCustomer } from '../auth.ts'
@@ -41,6 +42,21 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (
     return order && !isForeign(request, order) ? order : undefined
   }
 
+  /** Makes an order. Where its key was used before a rebuild, PostgreSQL says whether for an order that there is. */
+  async function create(id: string, idem: Idem | null): Promise<Exclude<CreateOrder, { status: 'earlier' }>> {
+    let result = await engine.createOrder(id, idem)
+    while (result.status === 'earlier') {
+      const known = await lookup.findOrder(result.order.id)
+      if (!known) {
+        result = await engine.createOrder(id, idem, result.order.id)
+        continue
+      }
+      const is_same = idem !== null && known.idem === markOf(idem)
+      return is_same ? { ...result, status: 'replayed', entry_id: '' } : { status: 'key_reused' }
+    }
+    return result
+  }
+
   app.post(
     '/api/orders',
     {
@@ -68,7 +84,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (
       const gone = await checkOwner(request, id)
       if (gone) return sendGone(reply, gone)
       const idem = readIdem(request, 'orders')
-      const result = await engine.createOrder(id, idem)
+      const result = await create(id, idem)
       switch (result.status) {
         case 'created':
         case 'replayed': {
