@@ -336,6 +336,11 @@ export function createWriter(options: {
       return entry ? commit(entry) : 'committed'
     },
 
+    /** Waits until what was written so far is dropped from the journal. */
+    async dropped(): Promise<void> {
+      await dropping
+    },
+
     /** Waits until all that was added is written and dropped. */
     async drained(): Promise<void> {
       await gathered.drained()
