@@ -58,7 +58,7 @@ export function createEngine(options: EngineOptions) {
   const places = createPlaces({ shards, fence })
   let longest_hold_ttl_ms = hold_ttl_ms
 
-  const { shardOfProduct, knowMoves, forgetMoves } = places
+  const { shardOfProduct, knowMoves, forgetMoves, mayHaveMoved, hasMoved } = places
   const orders = createOrders({ run, keys, fence, places, shards, order_ttl_ms, observer })
   const payments = createPayments({ run, keys, fence, places, longestHoldTtlMs: () => longest_hold_ttl_ms })
   const products = createProducts({ run, keys, fence, shards, shardOfProduct, hold_ttl_ms, observer })
@@ -75,6 +75,8 @@ export function createEngine(options: EngineOptions) {
     /** Tells of products that were moved, before their shards are opened. */
     knowMoves,
     forgetMoves,
+    mayHaveMoved,
+    hasMoved,
     ...createHolds({ run, keys, fence, shards, places, hold_ttl_ms, installation, observer }),
     ...createHoldList({ run, shards, shardOfProduct }),
     ...orders,

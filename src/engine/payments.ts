@@ -1,5 +1,6 @@
 import type { Fence } from './fence.ts'
 import { IDEM_TTL_MS } from './holds.ts'
+import { shardOfId } from './ids.ts'
 import type { Keys } from './keys.ts'
 import type { Places } from './places.ts'
 import {
@@ -109,7 +110,8 @@ export function createPayments(options: {
     applyPayment: (notice: PaymentNotice, may_park: boolean): Promise<ApplyPayment> =>
       places.find(
         notice.order_id,
-        (shard) => applyIn(shard, notice, may_park),
+        // Whatever else is away, there is one shard in which a payment without an order is parked.
+        (shard) => applyIn(shard, notice, may_park && shard === shardOfId(notice.order_id)),
         ({ status }) => status === 'unknown_order',
       ),
 
