@@ -148,7 +148,10 @@ export function createOrders(options: {
 
     /** Makes orders of holds that stand in this shard, in one step; each is answered for itself. */
     createOrders: (shard: number, ids: string[]): Promise<Array<CreateOrder | undefined | Error>> =>
-      createEach(shard, ids.map((id) => ({ id, idem: null }))),
+      createEach(
+        shard,
+        ids.map((id) => ({ id, idem: null })),
+      ),
 
     /** Brings back an order that Redis has forgotten, with the payments it has seen. No units move. */
     async loadOrder(shard: number, order: Order, payments: Payment[]): Promise<void> {

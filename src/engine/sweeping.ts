@@ -90,7 +90,11 @@ export function createSweeping(options: {
       if (made.length < swept.length) {
         const others = swept.filter(({ answer }) => answer?.status !== 'created')
         // Somebody else has made their orders, or else nobody ever could.
-        const left = await stillIn(shard, 'prepaid', others.map(({ member }) => member))
+        const left = await stillIn(
+          shard,
+          'prepaid',
+          others.map(({ member }) => member),
+        )
         due.passOver(shard, 'prepaid', left, epoch)
       }
       return made

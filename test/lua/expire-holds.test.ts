@@ -124,18 +124,21 @@ t.test(
   },
 )
 
-t.test('a dead hold whose record can not be read holds up no other, and has the shard rebuilt once', async (t) => {
-  const f = await openFixture(t)
-  await f.load(1, 10)
-  await f.deadHold(1)
-  await f.redis.zadd(f.keys.shard(0, 'holds'), 1, 'nonsense', 2, 'x|1?1|USD|1|')
-  t.match(await f.engine.expireHolds(0), { count: 1 })
-  t.match(f.closed, [/a record is broken: holds nonsense/])
-  f.engine.fence.open(0, EPOCH)
-  t.match(await f.stock(), { available: 10, held: 0 })
-  t.match(await f.engine.expireHolds(0), { count: 0, are_more: false })
-  t.equal(f.closed.length, 1, 'not again for the same')
-})
+t.test(
+  'a dead hold whose record can not be read holds up no other, and has the shard rebuilt once',
+  async (t) => {
+    const f = await openFixture(t)
+    await f.load(1, 10)
+    await f.deadHold(1)
+    await f.redis.zadd(f.keys.shard(0, 'holds'), 1, 'nonsense', 2, 'x|1?1|USD|1|')
+    t.match(await f.engine.expireHolds(0), { count: 1 })
+    t.match(f.closed, [/a record is broken: holds nonsense/])
+    f.engine.fence.open(0, EPOCH)
+    t.match(await f.stock(), { available: 10, held: 0 })
+    t.match(await f.engine.expireHolds(0), { count: 0, are_more: false })
+    t.equal(f.closed.length, 1, 'not again for the same')
+  },
+)
 
 t.test('dead holds of a product whose counters are broken hold up no others', async (t) => {
   const f = await openFixture(t)

@@ -160,7 +160,9 @@ t.test('of three sweepers at once, each order is cancelled by one', async (t) =>
 
 t.test('control: sweepers that do not look whether the order is pending give units back twice', async (t) => {
   const f = await openFixture(t)
-  const { late, swept } = await sweeping(f, [['not seen[order_key] and is_pending(order)', 'not seen[order_key]']])
+  const { late, swept } = await sweeping(f, [
+    ['not seen[order_key] and is_pending(order)', 'not seen[order_key]'],
+  ])
   t.ok(swept > late, `${late} orders were due, ${swept} were cancelled`)
   const pending = (await f.stock())?.pending ?? 500
   t.ok(pending < 500, `orders for 500 units are pending, ${pending} are counted`)

@@ -46,52 +46,73 @@ t.test('paid holds become orders at their end, many in one step, each once', asy
   const swept = await Promise.all([open(), open(), open()].map((engine) => engine.orderPrepaid(0)))
   swept.push(await open().orderPrepaid(0), await open().orderPrepaid(0))
   const ids = swept.flat().map(({ order }) => order?.id)
-  t.same(ids.sort(), holds.slice(1).map(({ id }) => id).sort())
+  t.same(
+    ids.sort(),
+    holds
+      .slice(1)
+      .map(({ id }) => id)
+      .sort(),
+  )
   t.match(await f.stock(), { available: 2 * STEP - (STEP + 4), held: 0, pending: 0, sold: STEP + 4 })
   t.same(f.closed, [])
   await f.equation('at the end')
 })
 
-t.test('a paid hold that can not become an order holds up no other, and has the shard rebuilt once', async (t) => {
-  for (const [what, spoil] of [
-    ['its record can not be read', (id: string, f: Fixture) => respell(f, id, (member) => member.replace(':', '?'))],
-    ['it stands where its id does not say', (id: string, f: Fixture) => move(f, id)],
-    ['its payments can not be read', (id: string, f: Fixture) => f.redis.hset(parked(f, id), 'k', '{"seq":')],
-    ['its payments are of another type', (id: string, f: Fixture) => retype(f, parked(f, id))],
-    ['something stands where its order will', (id: string, f: Fixture) => retype(f, f.keys.id(0, 'order', id))],
-  ] as const) {
+t.test(
+  'a paid hold that can not become an order holds up no other, and has the shard rebuilt once',
+  async (t) => {
+    for (const [what, spoil] of [
+      [
+        'its record can not be read',
+        (id: string, f: Fixture) => respell(f, id, (member) => member.replace(':', '?')),
+      ],
+      ['it stands where its id does not say', (id: string, f: Fixture) => move(f, id)],
+      [
+        'its payments can not be read',
+        (id: string, f: Fixture) => f.redis.hset(parked(f, id), 'k', '{"seq":'),
+      ],
+      ['its payments are of another type', (id: string, f: Fixture) => retype(f, parked(f, id))],
+      [
+        'something stands where its order will',
+        (id: string, f: Fixture) => retype(f, f.keys.id(0, 'order', id)),
+      ],
+    ] as const) {
+      const f = await openFixture(t)
+      await f.load(1, 10)
+      const [bad, good] = [await prepaid(f), await prepaid(f)]
+      await spoil(bad.id, f)
+      const later = f.open({ change: clockAt(good.expires_at_ms + 1) })
+      t.match(await later.orderPrepaid(0), [{ order: { id: good.id, payment_status: 'paid' } }], what)
+      t.match(f.closed, [new RegExp(`^0: a record is broken: prepaid ${bad.id}`)], what)
+      t.match(await f.stock(), { held: 1, sold: 1 }, what)
+      const alarms = f.alarms.length
+      later.fence.open(0, 1)
+      t.same(await later.orderPrepaid(0), [], what)
+      t.equal(f.closed.length, 1, `${what}: not again for the same`)
+      t.equal(f.alarms.length, alarms, `${what}: nor does it ring again`)
+    }
+  },
+)
+
+t.test(
+  'a parked payment that can not be read holds up no other, and has the shard rebuilt once',
+  async (t) => {
     const f = await openFixture(t)
     await f.load(1, 10)
-    const [bad, good] = [await prepaid(f), await prepaid(f)]
-    await spoil(bad.id, f)
-    const later = f.open({ change: clockAt(good.expires_at_ms + 1) })
-    t.match(await later.orderPrepaid(0), [{ order: { id: good.id, payment_status: 'paid' } }], what)
-    t.match(f.closed, [new RegExp(`^0: a record is broken: prepaid ${bad.id}`)], what)
-    t.match(await f.stock(), { held: 1, sold: 1 }, what)
-    const alarms = f.alarms.length
-    later.fence.open(0, 1)
-    t.same(await later.orderPrepaid(0), [], what)
-    t.equal(f.closed.length, 1, `${what}: not again for the same`)
-    t.equal(f.alarms.length, alarms, `${what}: nor does it ring again`)
-  }
-})
-
-t.test('a parked payment that can not be read holds up no other, and has the shard rebuilt once', async (t) => {
-  const f = await openFixture(t)
-  await f.load(1, 10)
-  const ids: string[] = []
-  for (const key of ['p1', 'p2', 'p3']) {
-    const { id } = await f.hold(1)
-    await f.engine.releaseHold(id)
-    await f.engine.applyPayment(notice(id, key, 'success'), true)
-    ids.push(id)
-  }
-  const [nonsense = '', other_type = '', good] = ids
-  await f.redis.hset(parked(f, nonsense), 'p1', 'nonsense')
-  await retype(f, parked(f, other_type))
-  t.match(await f.engine.settleParked(0), [{ payments: [{ order_id: good, outcome: 'refund_due' }] }])
-  t.match(f.closed, [/^0: a record is broken: parked /])
-})
+    const ids: string[] = []
+    for (const key of ['p1', 'p2', 'p3']) {
+      const { id } = await f.hold(1)
+      await f.engine.releaseHold(id)
+      await f.engine.applyPayment(notice(id, key, 'success'), true)
+      ids.push(id)
+    }
+    const [nonsense = '', other_type = '', good] = ids
+    await f.redis.hset(parked(f, nonsense), 'p1', 'nonsense')
+    await retype(f, parked(f, other_type))
+    t.match(await f.engine.settleParked(0), [{ payments: [{ order_id: good, outcome: 'refund_due' }] }])
+    t.match(f.closed, [/^0: a record is broken: parked /])
+  },
+)
 
 const parked = (f: Fixture, id: string) => f.keys.id(0, 'parked_payments', id)
 async function retype(f: Fixture, key: string): Promise<void> {
