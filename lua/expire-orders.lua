@@ -6,11 +6,15 @@
   KEYS[3] deadlines  zset    id|products of unpaid orders by pay_by in ms
   KEYS[4] buyers     hash    product:customer -> units
   KEYS[5] journal    stream  what PostgreSQL does not have yet
-  KEYS[6] order...   hash    one an id
+  KEYS[6] order...   hash    one a member
   ARGV[1] epoch
-  ARGV[2] ids...  of unpaid orders; those whose pay_by has not come are left alone
-  Returns { status }, or { 'done', how many of the ids have no order, { journal entry, order as text } an expired order }
+  ARGV[2] members...  of the deadlines; those whose pay_by has not come are left alone
+  Returns { status }, or { 'done', { status, ... } a member, in their order }
   Status, first match wins: fenced | done
+  Of a request: lost | left | expired
+    lost     there is no order, or none that can be read
+    left     it is not due, not unpaid any more, or named twice
+    expired  journal entry, order as text
   Journal: the order
 ]]
 -- @include fence
@@ -19,31 +23,39 @@
 -- @include give-back
 -- @include orders
 local keys = { epoch = KEYS[1], products = KEYS[2], deadlines = KEYS[3], buyers = KEYS[4], journal = KEYS[5] }
-local epoch, FIRST_ORDER_KEY, FIRST_ID = ARGV[1], 6, 2
+local epoch, FIRST_ORDER_KEY, FIRST_MEMBER = ARGV[1], 6, 2
 
 if fenced(keys.epoch, epoch) then
   return { 'fenced' }
 end
-local now = clock_ms()
-local due, seen, lost = {}, {}, 0
-for i = 0, #ARGV - FIRST_ID do
-  local order_key, id = KEYS[FIRST_ORDER_KEY + i], ARGV[FIRST_ID + i]
+
+local function read_order(order_key)
   local order = find_order(order_key)
-  if not order then
-    lost = lost + 1
-  elseif not seen[id] and is_pending(order) and now >= tonumber(order.pay_by_ms) then
-    give_back(keys, parse_items(order.items), order.customer, 'pending')
+  return order, parse_items(order.items), tonumber(order.pay_by_ms) or broken('an order has no pay_by')
+end
+
+local now = clock_ms()
+local due, seen, over, replies = {}, {}, {}, { 'done' }
+for i = 0, #ARGV - FIRST_MEMBER do
+  local order_key, member = KEYS[FIRST_ORDER_KEY + i], ARGV[FIRST_MEMBER + i]
+  local is_readable, order, items, pay_by_ms = pcall(read_order, order_key)
+  replies[i + 2] = { is_readable and 'left' or 'lost' }
+  if is_readable and not seen[order_key] and is_pending(order) and now >= pay_by_ms then
+    give_back(keys, items, order.customer, 'pending')
     order.payment_status, order.order_status, order.cancel_reason = 'failed', 'cancelled', 'payment_timeout'
-    seen[id] = true
-    due[#due + 1] = { id = id, key = order_key, order = order }
+    seen[order_key] = true
+    due[#due + 1] = { at = i + 2, key = order_key, order = order }
+  elseif is_readable and not is_pending(order) then
+    over[#over + 1] = member
   end
 end
 
-local replies = { 'done', lost }
+if #over > 0 then
+  redis.call('ZREM', keys.deadlines, unpack(over)) -- they would stand before others for ever
+end
 for _, one in ipairs(due) do
   keys.order = one.key
-  local entry, record = save_order(keys, one.order, '')
-  replies[#replies + 1] = { entry, record }
+  replies[one.at] = { 'expired', save_order(keys, one.order, '') }
 end
 save_buyers(keys.buyers)
 save_stock(keys.products)

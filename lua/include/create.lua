@@ -38,6 +38,9 @@ local function refuse(request, taken, now)
   if state ~= 'live' then
     return { state }
   end
+  if redis.call('EXISTS', own.order) == 1 then
+    broken('something stands in the place of the order of a live hold')
+  end
   request.hold = hold
   taken[request.id] = true
   if own.idem then

@@ -8,7 +8,8 @@ import { announce, serve } from './serve.ts'
 runCommand({ is_service: true }, async (life) => {
   const config = readConfig(process.env)
   const servers = await openMigrated(config, life)
-  await ensureProduct(servers.database_url, config.STOCK_SHARDS)
+  // A shop's own products only, where it is for real.
+  if (config.NODE_ENV !== 'production') await ensureProduct(servers.database_url, config.STOCK_SHARDS)
   const { PORT: port, WORKERS: count } = config
   const sweeps = config.SWEEPER === 'inline'
   if (count === 1) {

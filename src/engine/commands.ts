@@ -34,8 +34,8 @@ export type Replies = {
         payments: string,
         reason: string,
       ]
-  'expire-holds': ['fenced'] | ['done', count: number, late_ms: number, prepaid_ids: string[]]
-  'expire-orders': ['fenced'] | ['done', lost: number, ...Array<[entry_id: string, order: string]>]
+  'expire-holds': ['fenced'] | ['done', count: number, late_ms: number, unreadable: string[]]
+  'expire-orders': ['fenced'] | ['done', ...ExpireReply[]]
   'settle-parked': ['fenced' | 'not_due' | 'postponed'] | ['settled', entry_id: string, payments: string]
   'adjust-stock':
     | ['fenced' | 'key_reused' | 'not_found' | 'too_much' | 'backlog']
@@ -55,6 +55,7 @@ export type Replies = {
   'load-order': ['fenced' | 'known' | 'loaded']
   'load-parked': ['fenced' | 'loaded']
   'load-results': ['fenced' | 'loaded']
+  'read-due': ['fenced'] | ['done', ...string[]]
   'read-products': ['fenced'] | ['done', now_ms: number, ...Array<Array<string | null>>]
   'read-stock': ['fenced'] | ['done', now_ms: number, ...Array<Array<string | null>>]
 }
@@ -87,6 +88,8 @@ export type CreateReply =
   | ['again' | 'key_reused' | 'already_used' | 'released' | 'not_found' | 'expired']
   | ['earlier', order: string]
   | ['replayed' | 'created', entry_id: string, order: string, payments: string]
+
+export type ExpireReply = ['lost' | 'left'] | ['expired', entry_id: string, order: string]
 
 export type ScriptName = keyof Replies
 
@@ -212,13 +215,13 @@ export const SIGNATURES = {
     ],
   },
   'expire-holds': {
-    keys: ['epoch', 'products', 'holds', 'extended', 'prepaid', 'buyers'],
+    keys: ['epoch', 'products', 'holds', 'extended', 'buyers'],
     args: ['epoch', 'limit'],
     statuses: ['fenced', 'done'],
   },
   'expire-orders': {
     keys: ['epoch', 'products', 'deadlines', 'buyers', 'journal', 'order...'],
-    args: ['epoch', 'ids...'],
+    args: ['epoch', 'members...'],
     statuses: ['fenced', 'done'],
   },
   'settle-parked': {
@@ -304,6 +307,11 @@ export const SIGNATURES = {
     keys: ['epoch', 'idem...'],
     args: ['epoch', 'results...'],
     statuses: ['fenced', 'loaded'],
+  },
+  'read-due': {
+    keys: ['epoch', 'prepaid', 'deadlines', 'parked'],
+    args: ['epoch', 'set', 'limit'],
+    statuses: ['fenced', 'done'],
   },
   'read-products': {
     keys: ['epoch', 'products'],

@@ -16,9 +16,7 @@ import { createRebuilding } from './rebuilding.ts'
 import { ask } from './redis.ts'
 import { createRemembered } from './remembered.ts'
 import { createRun, noteElsewhere } from './run.ts'
-
-/** Holds taken back in one step of the sweeper: a step stays under 2 ms. */
-const MAX_DEAD_HOLDS = 125
+import { createSweeping } from './sweeping.ts'
 
 export type EngineOptions = {
   nodes: Nodes
@@ -49,7 +47,7 @@ export type Engine = ReturnType<typeof createEngine>
 export function createEngine(options: EngineOptions) {
   const { nodes, shards, hold_ttl_ms, order_ttl_ms, observer } = options
   const prefix = options.prefix ?? 'hf'
-  const { installation = '' } = options
+  const { installation = '', on_alarm = () => {} } = options
   const keys = createKeys(prefix)
   const fence: Fence = createFence(options.on_close ?? (() => {}))
   const run = createRun({
@@ -57,13 +55,15 @@ export function createEngine(options: EngineOptions) {
     keys,
     fence,
     epochText: (epoch) => epochText(epoch, installation),
-    on_alarm: options.on_alarm ?? (() => {}),
+    on_alarm,
     observer,
   })
   const places = createPlaces({ shards, fence })
   let longest_hold_ttl_ms = hold_ttl_ms
 
-  const { shardOfProduct, knowMoves } = places
+  const { shardOfProduct, knowMoves, mayHaveMoved, hasMoved } = places
+  const orders = createOrders({ run, keys, fence, places, shards, order_ttl_ms, observer })
+  const payments = createPayments({ run, keys, fence, places, longestHoldTtlMs: () => longest_hold_ttl_ms })
   const products = createProducts({ run, keys, fence, shards, shardOfProduct, hold_ttl_ms, observer })
   return {
     shards,
@@ -77,17 +77,20 @@ export function createEngine(options: EngineOptions) {
     shardOfProduct,
     /** Tells of products that were moved, before their shards are opened. */
     knowMoves,
+    mayHaveMoved,
+    hasMoved,
     ...createHolds({
       ...{ run, keys, fence, shards, places, hold_ttl_ms, installation, observer },
       findBought: options.findBought,
     }),
     ...createHoldList({ run, shards, shardOfProduct }),
-    ...createOrders({ nodes, run, keys, fence, places, shards, order_ttl_ms, observer }),
-    ...createPayments({ nodes, run, keys, fence, places, longestHoldTtlMs: () => longest_hold_ttl_ms }),
+    ...orders,
+    ...payments,
+    ...createSweeping({ nodes, run, keys, fence, ...orders, ...payments }),
     ...products,
     ...createRebuilding({ nodes, run, keys }),
     remembered: createRemembered({ nodes, keys, installation }),
-    journal: createJournal({ nodes, run, keys, fence }),
+    journal: createJournal({ nodes, run, keys, fence, on_alarm }),
 
     /** Whether an id names this installation. Ids of version 0.1 name none. */
     isOwnId: (id: string): boolean => installationOfId(id) === shortName(installation),
@@ -128,16 +131,6 @@ export function createEngine(options: EngineOptions) {
       const [seconds = 0, micros = 0] = (await ask('clock', nodes.of(shard).time())).map(Number)
       const now_ms = seconds * 1000 + Math.floor(micros / 1000)
       return Math.max(0, ...ends.flatMap(([, score]) => (score === undefined ? [] : now_ms - Number(score))))
-    },
-
-    /** Gives back the units of dead holds, a bounded number of them, and names paid holds that are due to become orders. */
-    async expireHolds(
-      shard: number,
-    ): Promise<{ count: number; late_ms: number; prepaid_ids: string[]; are_more: boolean }> {
-      const [, count, late_ms, prepaid_ids] = await run('expire-holds', shard, {
-        args: { limit: MAX_DEAD_HOLDS },
-      })
-      return { count, late_ms, prepaid_ids, are_more: count === MAX_DEAD_HOLDS }
     },
   }
 }

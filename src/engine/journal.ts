@@ -10,21 +10,48 @@ import type { Run } from './run.ts'
 /** Entries read at once. */
 const PAGE = 500
 
+/** `unreadable` has the ids of entries that can not be read; `last_id` that of the last one where there may be more. */
+export type JournalPage = { entries: Entry[]; unreadable: string[]; last_id: string | undefined }
+
+/** An entry as the stream has it; undefined where it can not be read. */
+function readEntry(...[from, fields]: Parameters<typeof parseEntry>): Entry | undefined {
+  try {
+    return parseEntry(from, fields)
+  } catch {
+    return undefined
+  }
+}
+
 /** The journal of each shard: what Redis has decided and PostgreSQL may not have yet. Its length is the exposure. */
-export function createJournal(options: { nodes: Nodes; run: Run; keys: Keys; fence: Fence }) {
-  const { nodes, run, keys, fence } = options
+export function createJournal(options: {
+  nodes: Nodes
+  run: Run
+  keys: Keys
+  fence: Fence
+  on_alarm: (message: string) => void
+}) {
+  const { nodes, run, keys, fence, on_alarm } = options
   const key = (shard: number) => keys.shard(shard, 'journal')
 
-  async function read(shard: number, from: string, to: string, limit: number): Promise<Entry[]> {
+  /** The entries of a page that can be read, the ids of those that can not, and that of the last one. */
+  async function read(shard: number, from: string, to: string, limit: number): Promise<JournalPage> {
     const epoch = fence.lastEpoch(shard)
     const found = await ask('journal', nodes.of(shard).xrange(key(shard), from, to, 'COUNT', limit))
-    return found.map(([entry_id, fields]) => parseEntry({ shard, entry_id, epoch }, fields))
+    const page: JournalPage = { entries: [], unreadable: [], last_id: undefined }
+    if (found.length === limit) page.last_id = found.at(-1)?.[0]
+    for (const [entry_id, fields] of found) {
+      const entry = readEntry({ shard, entry_id, epoch }, fields)
+      if (entry) page.entries.push(entry)
+      else page.unreadable.push(entry_id)
+    }
+    return page
   }
 
   return {
     /**
      * An entry that is still in the journal, or undefined: PostgreSQL has it. With `at_epoch`, the journal of a Redis that has
-     * another epoch does not count: it is one that was replaced and does not know of it.
+     * another epoch does not count: it is one that was replaced and does not know of it. Rejects with UnavailableError where it can
+     * not be read.
      */
     async readEntry(shard: number, entry_id: string, at_epoch?: number): Promise<Entry | undefined> {
       const epoch = fence.lastEpoch(shard)
@@ -35,19 +62,26 @@ export function createJournal(options: { nodes: Nodes; run: Run; keys: Keys; fen
       ] as const
       const [[found], epoch_there] = await ask('journal', Promise.all(reading))
       if (at_epoch !== undefined && parseEpoch(epoch_there).epoch !== at_epoch) return undefined
-      return found && parseEntry({ shard, entry_id: found[0], epoch }, found[1])
+      if (!found) return undefined
+      const entry = readEntry({ shard, entry_id, epoch }, found[1])
+      if (!entry) throw new UnavailableError('unavailable', `journal entry ${entry_id} can not be read`)
+      return entry
     },
 
-    /** The oldest entries, at most `limit` of them, up to an id where one is given. */
-    entries: (shard: number, limit: number, up_to = '+'): Promise<Entry[]> => read(shard, '-', up_to, limit),
+    /** The oldest entries that can be read, at most `limit`. */
+    entries: async (shard: number, limit: number): Promise<Entry[]> =>
+      (await read(shard, '-', '+', limit)).entries,
 
-    /** All entries, the oldest first, in pages. */
+    /** The next entries behind an id, up to another. */
+    page: (shard: number, behind: string | undefined, up_to: string): Promise<JournalPage> =>
+      read(shard, behind === undefined ? '-' : `(${behind}`, up_to, PAGE),
+
+    /** All entries that can be read, the oldest first, in pages. */
     async *pages(shard: number): AsyncGenerator<Entry[]> {
-      for (let from = '-'; ; ) {
-        const page = await read(shard, from, '+', PAGE)
-        if (page.length > 0) yield page
-        if (page.length < PAGE) return
-        from = `(${page.at(-1)?.entry_id}`
+      for (let from: string | undefined = '-'; from !== undefined; ) {
+        const { entries, last_id }: JournalPage = await read(shard, from, '+', PAGE)
+        if (entries.length > 0) yield entries
+        from = last_id && `(${last_id}`
       }
     },
 
@@ -96,18 +130,30 @@ export function createJournal(options: { nodes: Nodes; run: Run; keys: Keys; fen
       await run('bury-entry', shard, { args: { entry_id, reason } })
     },
 
-    /** Entries that were set aside, with the ids they have there, at most `limit`. */
+    /** Sets entries aside that can not be read, so that they hold up no others. */
+    async buryUnreadable(shard: number, entry_ids: string[], epoch: number | undefined): Promise<void> {
+      for (const entry_id of entry_ids) {
+        const args = { entry_id, reason: 'it can not be read' }
+        const [status] = await run('bury-entry', shard, { args, epoch })
+        if (status !== 'buried') continue
+        on_alarm(
+          `journal entry ${entry_id} of shard ${shard} can not be read and was set aside: see npm run verify`,
+        )
+      }
+    },
+
+    /** Entries that were set aside and can be read, with the ids they have there, at most `limit`. */
     async buriedEntries(shard: number, limit: number): Promise<Array<{ dead_id: string; entry: Entry }>> {
       const epoch = fence.lastEpoch(shard)
       const found = await ask(
         'journal',
         nodes.of(shard).xrange(keys.shard(shard, 'dead'), '-', '+', 'COUNT', limit),
       )
-      return found.map(([dead_id, fields]) => ({
-        dead_id,
+      return found.flatMap(([dead_id, fields]) => {
         // It is not in the journal any more, where its id may be that of another one by now.
-        entry: parseEntry({ shard, entry_id: '', epoch }, fields),
-      }))
+        const entry = readEntry({ shard, entry_id: '', epoch }, fields)
+        return entry ? [{ dead_id, entry }] : []
+      })
     },
 
     async dropBuried(shard: number, dead_id: string): Promise<void> {

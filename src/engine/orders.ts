@@ -4,7 +4,6 @@ import type { CreateReply } from './commands.ts'
 import type { Fence } from './fence.ts'
 import { type HoldGone, IDEM_TTL_MS, type Idem, isUnknown } from './holds.ts'
 import type { IdKey, Keys } from './keys.ts'
-import type { Nodes } from './nodes.ts'
 import type { Places } from './places.ts'
 import {
   type Entry,
@@ -16,11 +15,8 @@ import {
   parseOrder,
   parsePayments,
 } from './records.ts'
-import { ask } from './redis.ts'
 import { eachForItself, type Run } from './run.ts'
 
-/** Orders looked at in one sweep of a shard; each costs some 10 µs of Redis. */
-const MAX_DUE_ORDERS = 100
 /** A create-orders call of this size takes Redis some two milliseconds. */
 const MAX_BATCH = 64
 const MAX_IN_FLIGHT = 1
@@ -71,7 +67,6 @@ function answerCreate(reply: CreateReply, shard: number, epoch: number): CreateO
 
 /** Orders: each transition is one step that also journals, for PostgreSQL to have it before anyone is told. */
 export function createOrders(options: {
-  nodes: Nodes
   run: Run
   keys: Keys
   fence: Fence
@@ -80,7 +75,7 @@ export function createOrders(options: {
   order_ttl_ms: number
   observer?: Observer | undefined
 }) {
-  const { nodes, run, keys, fence, places, shards, order_ttl_ms, observer } = options
+  const { run, keys, fence, places, shards, order_ttl_ms, observer } = options
 
   /** The answers, undefined where another request of the batch has to be answered first. */
   async function createBatch(shard: number, requests: Request[]): Promise<Array<CreateOrder | undefined>> {
@@ -97,10 +92,13 @@ export function createOrders(options: {
     return replies.map((reply) => answerCreate(reply, shard, epoch))
   }
 
+  const createEach = (shard: number, requests: Request[]) =>
+    eachForItself((some: Request[]) => createBatch(shard, some))(requests)
+
   const gathers = Array.from({ length: shards }, (_, shard) =>
     gather<Request, CreateOrder | undefined>({
       on_batch: observer && ((requests) => observer.gathered('orders', requests)),
-      run: eachForItself((requests) => createBatch(shard, requests)),
+      run: (requests) => createEach(shard, requests),
       max_batch: MAX_BATCH,
       max_in_flight: MAX_IN_FLIGHT,
       max_waiting: MAX_WAITING,
@@ -155,26 +153,12 @@ export function createOrders(options: {
         (order) => order === undefined,
       ),
 
-    /** Cancels orders that are unpaid at their `pay_by`, a bounded number of them. Closes a shard that has lost any. */
-    async expireOrders(shard: number): Promise<Entry[]> {
-      const members = await ask(
-        'deadlines',
-        nodes.of(shard).zrange(keys.shard(shard, 'deadlines'), '0', `${MAX_DUE_ORDERS - 1}`),
-      )
-      const ids = members.map(idOfDeadline)
-      if (ids.length === 0) return []
-      const order_keys = ids.map((id) => keys.id(shard, 'order', id))
-      const epoch = fence.epoch(shard)
-      const [, lost, ...expired] = await run('expire-orders', shard, {
-        args: {},
-        keys: order_keys,
-        rest: ids,
-      })
-      if (lost > 0) fence.close(shard, `Redis has lost ${lost} unpaid orders`, 'wrong')
-      return expired.map(([entry_id, order]) =>
-        makeEntry({ shard, entry_id, epoch }, { order: parseOrder(order) }),
-      )
-    },
+    /** Makes orders of holds that stand in this shard, in one step; each is answered for itself. */
+    createOrders: (shard: number, ids: string[]): Promise<Array<CreateOrder | undefined | Error>> =>
+      createEach(
+        shard,
+        ids.map((id) => ({ id, idem: null, absent: '' })),
+      ),
 
     /** Brings back an order that Redis does not have in this epoch, with the payments it has seen. No units move. */
     async loadOrder(shard: number, order: Order, payments: Payment[]): Promise<void> {

@@ -1,7 +1,7 @@
 import type { Fence } from './fence.ts'
 import { IDEM_TTL_MS } from './holds.ts'
+import { shardOfId } from './ids.ts'
 import type { Keys } from './keys.ts'
-import type { Nodes } from './nodes.ts'
 import type { Places } from './places.ts'
 import {
   type Entry,
@@ -13,11 +13,8 @@ import {
   parsePayments,
   type RefundReason,
 } from './records.ts'
-import { ask } from './redis.ts'
 import type { Run } from './run.ts'
 
-/** Parked payments looked at in one sweep of a shard. */
-const MAX_PARKED = 100
 /** Each try takes 125 dead holds back. */
 const MAX_BACKLOG_TRIES = 3_200
 /** A parked payment whose hold nobody knows waits for three of the longest hold TTLs and this. */
@@ -47,14 +44,13 @@ export type ApplyPayment =
 
 /** Payments: each has one effect, however often and in whatever order it is delivered. */
 export function createPayments(options: {
-  nodes: Nodes
   run: Run
   keys: Keys
   fence: Fence
   places: Places
   longestHoldTtlMs: () => number
 }) {
-  const { nodes, run, keys, fence, places, longestHoldTtlMs } = options
+  const { run, keys, fence, places, longestHoldTtlMs } = options
   const parkTtlMs = () => PARK_TTLS * longestHoldTtlMs() + PARK_SLACK_MS
 
   async function applyIn(shard: number, notice: PaymentNotice, may_park: boolean): Promise<ApplyPayment> {
@@ -114,27 +110,17 @@ export function createPayments(options: {
     applyPayment: (notice: PaymentNotice, may_park: boolean): Promise<ApplyPayment> =>
       places.find(
         notice.order_id,
-        (shard) => applyIn(shard, notice, may_park),
+        // Whatever else is away, there is one shard in which a payment without an order is parked.
+        (shard) => applyIn(shard, notice, may_park && shard === shardOfId(notice.order_id)),
         ({ status }) => status === 'unknown_order',
       ),
 
-    /** Gives up on parked payments whose order can never come, a bounded number of them. */
-    async settleParked(shard: number): Promise<Entry[]> {
-      const entries: Entry[] = []
-      const ids = await ask(
-        'parked',
-        nodes.of(shard).zrange(keys.shard(shard, 'parked'), '0', `${MAX_PARKED - 1}`),
-      )
-      for (const id of ids) {
-        const epoch = fence.epoch(shard)
-        const reply = await run('settle-parked', shard, { args: { id, park_ttl_ms: parkTtlMs() }, id })
-        if (reply[0] === 'not_due') break
-        if (reply[0] === 'settled') {
-          const payments = parsePayments(reply[2])
-          entries.push(makeEntry({ shard, entry_id: reply[1], epoch }, { payments }))
-        }
-      }
-      return entries
+    /** Gives up on the parked payments of an order that can never come; undefined where they are not due. */
+    async giveUpParked(shard: number, id: string): Promise<Entry | undefined> {
+      const epoch = fence.epoch(shard)
+      const reply = await run('settle-parked', shard, { args: { id, park_ttl_ms: parkTtlMs() }, id })
+      if (reply[0] !== 'settled') return undefined
+      return makeEntry({ shard, entry_id: reply[1], epoch }, { payments: parsePayments(reply[2]) })
     },
 
     /** Brings back a parked payment that Redis does not have in this epoch. `seq` keeps the order of arrival. */

@@ -1,6 +1,7 @@
 import { UnavailableError } from '../errors.ts'
 import type { Fence } from './fence.ts'
 import { shardOfId } from './ids.ts'
+import type { Order } from './records.ts'
 
 /** A product that was moved to another shard. The later a move, the higher its number. */
 export type Move = { move: number; product_id: number; from_shard: number; to_shard: number }
@@ -50,9 +51,19 @@ export function createPlaces({ shards, fence }: { shards: number; fence: Fence }
       }
     },
 
+    /** Whether what an id names may live elsewhere than in the shard of its beginning. */
+    mayHaveMoved: (id: string): boolean => beyond(shardOfId(id)).length > 0,
+
+    /** Whether the products of an order have moved away from the shard of its beginning, to one that is open. */
+    hasMoved({ id, items: [item] }: Order): boolean {
+      const move = item && last_moves.get(item.product_id)
+      return move !== undefined && move.to_shard !== shardOfId(id) && fence.isOpen(move.to_shard)
+    },
+
     /**
-     * Looks for what an id names: in its own shard, then in those to which products of it have moved, until one knows it. Where
-     * none does, the first answer counts. Rejects with UnavailableError where it may have moved past the look.
+     * Looks for what an id names: in its own shard, then in those to which products of it have moved, until one knows it; a shard that
+     * is away holds up no other. Where none knows it, the first answer counts. Rejects with UnavailableError where it may be in
+     * a shard that is away, or have moved past the look.
      */
     async find<Answer>(
       id: string,
@@ -60,17 +71,27 @@ export function createPlaces({ shards, fence }: { shards: number; fence: Fence }
       isUnknown: (answer: Answer) => boolean,
     ): Promise<Answer> {
       const own = shardOfId(id)
-      const first = await look(own)
-      if (ways.size === 0 || !isUnknown(first)) return first
-      const others = beyond(own).map((shard) => ({ shard, epoch: fence.lastEpoch(shard) }))
-      for (const { shard, epoch } of others) {
-        const answer = await look(shard)
-        if (!isUnknown(answer)) return answer
-        if (fence.lastEpoch(shard) !== epoch) {
-          throw new UnavailableError('recovering', `shard ${shard} was rebuilt while ${id} was looked for`)
+      let away: UnavailableError | undefined
+      async function ask(shard: number): Promise<{ answer: Answer } | undefined> {
+        try {
+          return { answer: await look(shard) }
+        } catch (error) {
+          if (!(error instanceof UnavailableError)) throw error
+          away ??= error
+          return undefined
         }
       }
-      return first
+      const first = await ask(own)
+      if (first && (ways.size === 0 || !isUnknown(first.answer))) return first.answer
+      const others = beyond(own).map((shard) => ({ shard, epoch: fence.lastEpoch(shard) }))
+      for (const { shard, epoch } of others) {
+        const found = await ask(shard)
+        if (found && !isUnknown(found.answer)) return found.answer
+        if (fence.lastEpoch(shard) !== epoch)
+          away ??= new UnavailableError('recovering', `shard ${shard} was rebuilt while ${id} was looked for`)
+      }
+      if (away || !first) throw away
+      return first.answer
     },
   }
 }

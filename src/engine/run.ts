@@ -55,6 +55,9 @@ const GIVEN_KEYS: readonly string[] = [
 
 const BROKEN = /BROKEN|WRONGTYPE|ERR user_script/
 
+/** Whether a step was refused because of what it found in Redis: nothing was written, and the same would happen again. */
+export const isBroken = ({ message }: Error): boolean => BROKEN.test(message)
+
 /**
  * A call that answers a batch, and where one item of it is broken, each of them for itself: a script that finds something
  * broken has written nothing, so that its neighbours may be asked for again.
@@ -64,7 +67,7 @@ export function eachForItself<Item, Answer>(call: (items: Item[]) => Promise<Ans
     try {
       return await call(items)
     } catch (error) {
-      if (items.length === 1 || !BROKEN.test((error as Error).message)) throw error
+      if (items.length === 1 || !isBroken(error as Error)) throw error
       const answers: Array<Answer | Error> = []
       for (const item of items) answers.push(...(await call([item]).catch((failed: Error) => [failed])))
       return answers

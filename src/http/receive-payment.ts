@@ -57,7 +57,9 @@ export function createReceive({ engine, writer, lookup, db, meters }: Omit<Deps,
    * is of another installation, or of one that can not be told.
    */
   async function apply(notice: PaymentNotice): Promise<ApplyPayment | { status: 'foreign' }> {
-    const result = await engine.applyPayment(notice, false)
+    const result = await engine
+      .applyPayment(notice, false)
+      .catch((error) => lookup.unknownIfMoved(notice.order_id, error))
     if (result.status !== 'unknown_order') return result
     const is_loaded = await lookup.loadOrder(notice.order_id)
     if (!is_loaded && !engine.isOwnId(notice.order_id)) return { status: 'foreign' }
@@ -66,7 +68,7 @@ export function createReceive({ engine, writer, lookup, db, meters }: Omit<Deps,
 
   /** A payment that was committed before, perhaps long ago. */
   async function answerKnown(known: Payment, notice: PaymentNotice): Promise<Result> {
-    const order = (await engine.readOrder(notice.order_id)) ?? (await lookup.findOrder(notice.order_id))
+    const order = await lookup.readOrder(notice.order_id)
     return {
       outcome: 'duplicate',
       first_outcome: known.first_outcome,

@@ -2,8 +2,8 @@ import { isOwnFault } from '../db/client.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Writer } from './writer.ts'
 
-/** What kept an entry from being written, unless it was the entry itself, which is set aside in time. */
-function outage(answers: PromiseSettledResult<unknown>[]): Error | undefined {
+/** What kept entries from being written, unless it was an entry itself, which is set aside in time. */
+export function outage(answers: PromiseSettledResult<unknown>[]): Error | undefined {
   const reasons = answers.map((answer) =>
     answer.status === 'rejected' ? (answer.reason as Error) : undefined,
   )
@@ -12,12 +12,13 @@ function outage(answers: PromiseSettledResult<unknown>[]): Error | undefined {
 
 /** Entries younger than this are still in the hands of the process that made them: a caller waits no longer. */
 const MIN_AGE_MS = 2_000
-const MAX_ENTRIES = 500
+/** Entries that were set aside and are written once more in one go. */
+const MAX_BURIED = 500
 
 /**
  * Finishes journal entries that nobody finished, up to an id: their process died between the step and the commit, or PostgreSQL was
- * away. Any number of processes may do so at once. Returns how many were finished. Rejects with UnavailableError when
- * PostgreSQL is still away.
+ * away. What can not be read is set aside. Any number of processes may do so at once. Returns how many were finished. Rejects with
+ * UnavailableError when PostgreSQL is still away.
  */
 export async function finishJournal(
   engine: Engine,
@@ -26,16 +27,18 @@ export async function finishJournal(
   { up_to = '+', epoch = engine.fence.lastEpoch(shard) }: { up_to?: string; epoch?: number | undefined } = {},
 ): Promise<number> {
   let finished = 0
-  for (;;) {
-    const entries = await engine.journal.entries(shard, MAX_ENTRIES, up_to)
-    const answers = await Promise.allSettled(entries.map((entry) => writer.commit({ ...entry, epoch })))
-    const committed = answers.filter(({ status }) => status === 'fulfilled').length
-    finished += committed
-    await writer.drained()
+  let behind: string | undefined
+  do {
+    const page = await engine.journal.page(shard, behind, up_to)
+    await engine.journal.buryUnreadable(shard, page.unreadable, epoch)
+    const answers = await Promise.allSettled(page.entries.map((entry) => writer.commit({ ...entry, epoch })))
+    finished += answers.filter(({ status }) => status === 'fulfilled').length
     const reason = outage(answers)
     if (reason) throw reason
-    if (entries.length < MAX_ENTRIES || committed === 0) return finished
-  }
+    behind = page.last_id
+  } while (behind !== undefined)
+  await writer.dropped()
+  return finished
 }
 
 /**
@@ -65,7 +68,10 @@ export async function redriveBuried(
 ): Promise<{ written: number; refused: string[] }> {
   let written = 0
   const refused: string[] = []
-  for (const { dead_id, entry } of await engine.journal.buriedEntries(shard, MAX_ENTRIES)) {
+  const readable = await engine.journal.buriedEntries(shard, MAX_BURIED)
+  const count = Math.min(MAX_BURIED, await engine.journal.buriedLength(shard))
+  for (let at = readable.length; at < count; at += 1) refused.push('it can not be read')
+  for (const { dead_id, entry } of readable) {
     try {
       const committed = await writer.commit(entry)
       await engine.journal.dropBuried(shard, dead_id)

@@ -97,6 +97,9 @@ export function createWriter(options: {
       return entry ? commit(entry) : 'committed'
     },
 
+    /** Waits until what was written so far is dropped from the journal. */
+    dropped: put.dropped,
+
     /** Waits until all that was added is written and dropped. */
     async drained(): Promise<void> {
       await gathered.drained()

@@ -4,6 +4,7 @@ import { paymentsOfOrders } from '../db/payments.ts'
 import { findProducts } from '../db/products.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Order } from '../engine/records.ts'
+import { UnavailableError } from '../errors.ts'
 import { gather } from '../gather.ts'
 
 const MAX_BATCH = 256
@@ -35,9 +36,38 @@ export function createLookup(options: { db: Db; engine: Engine }) {
     },
   })
 
+  /**
+   * The order as PostgreSQL has it, where its products have moved away from the shard that its id names: that one has nothing to say of it
+   * any more. Otherwise throws the error with which Redis was asked in vain.
+   */
+  async function findMoved(id: string, error: unknown): Promise<Order> {
+    if (!(error instanceof UnavailableError) || !engine.mayHaveMoved(id)) throw error
+    const order = await orders.add(id)
+    if (!order || !engine.hasMoved(order)) throw error
+    return order
+  }
+
   return {
     /** The order as PostgreSQL has it. Rejects with UnavailableError when PostgreSQL is away. */
     findOrder: (id: string) => orders.add(id),
+
+    /** The order as Redis has it, or else PostgreSQL. Rejects with UnavailableError where one that is away may know better. */
+    async readOrder(id: string): Promise<Order | undefined> {
+      try {
+        return (await engine.readOrder(id)) ?? (await orders.add(id))
+      } catch (error) {
+        return findMoved(id, error)
+      }
+    },
+
+    /**
+     * What a step answers that failed because a shard is away, where its order has moved from there: that Redis does not know it. It
+     * can be loaded then, and the step be taken again. Otherwise throws the same error.
+     */
+    async unknownIfMoved(id: string, error: unknown): Promise<{ status: 'unknown_order' }> {
+      await findMoved(id, error)
+      return { status: 'unknown_order' }
+    },
 
     /** Brings an order that Redis has forgotten back into Redis, with its payments. Returns whether there is one. */
     async loadOrder(id: string): Promise<boolean> {

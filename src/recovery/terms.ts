@@ -70,9 +70,15 @@ export function createPublisher(options: {
     publish,
     /** Publishes what another process committed and did not bring to Redis, in the shards that are open. */
     async publishLeft(): Promise<void> {
-      for (const { is_new, ...product } of await db.use(termsLeft)) {
-        if (engine.fence.isOpen(product.shard)) await publish(product, is_new)
-      }
+      const left = (await db.use(termsLeft)).filter(({ shard }) => engine.fence.isOpen(shard))
+      // A shard that does not answer holds up no other.
+      const shards = [...new Set(left.map(({ shard }) => shard))].map(async (own) => {
+        for (const { is_new, ...product } of left.filter(({ shard }) => shard === own)) {
+          await publish(product, is_new)
+        }
+      })
+      const failed = (await Promise.allSettled(shards)).find(({ status }) => status === 'rejected')
+      if (failed?.status === 'rejected') throw failed.reason
     },
   }
 }

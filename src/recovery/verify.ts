@@ -92,7 +92,10 @@ async function look(engine: Engine, db: Db, shard: number, audit: Audit): Promis
   const unknown = deadlines.size - (unpaid.length - missing)
   if (unknown > 0) differences.push(`${unknown} unpaid orders of Redis are not in PostgreSQL`)
   const buried = await looking.journal.buriedLength(shard)
-  if (buried > 0) differences.push(`${buried} journal entries were set aside because PostgreSQL refused them`)
+  if (buried > 0)
+    differences.push(
+      `${buried} journal entries were set aside because PostgreSQL refused them or they can not be read`,
+    )
   return { shard, products, differences }
 }
 

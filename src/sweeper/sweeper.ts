@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
 import type { Engine } from '../engine/engine.ts'
 import type { Entry } from '../engine/records.ts'
@@ -6,21 +7,26 @@ import type { Writer } from '../journal/writer.ts'
 import type { Observer } from '../metrics/observer.ts'
 import type { Publisher } from '../recovery/terms.ts'
 import { createAccount, type Tell } from './account.ts'
+import { createOutbox } from './outbox.ts'
 
-/** What is dead returns within this and the time of a sweep, well under the second that is promised. */
+/** What is due ends within this and the time of a step, well under the second that is promised. */
 const INTERVAL_MS = 250
-/** Journal entries that nobody finished are rare: looked for every so many sweeps. */
-const JOURNAL_EVERY = 4
+/** Journal entries that nobody finished, and terms that nobody brought to Redis, are rare. */
+const SELDOM_MS = 1_000
 
 /** How late an order was cancelled: its entry's id begins with the moment, by the Redis clock. */
 const lateMs = ({ entry_id, order }: Entry) => Number.parseInt(entry_id, 10) - (order?.pay_by_ms ?? 0)
 
 export type Sweeper = { stop(): Promise<void> }
 
+/** Something that a sweeper does again and again. `step` says whether there is more to do at once. */
+type Duty = { what: string; every_ms: number; step: () => Promise<boolean> }
+
 /**
  * Sweeps every open shard until it is stopped: gives back the units of dead holds, makes orders of holds that were paid
  * for, cancels orders that nobody paid, gives up on payments whose order can not come, and finishes the journal and what
- * was left of changed terms. Any number of sweepers may run at once; each unit returns once.
+ * was left of changed terms. Each of these goes on by itself in each shard, whatever keeps the others. Any number of sweepers may
+ * run at once; each unit returns once.
  */
 export function startSweeper(options: {
   engine: Engine
@@ -37,62 +43,86 @@ export function startSweeper(options: {
   const account = createAccount(log?.info.bind(log), meters)
   const finishOld = createFinisher(engine, writer, min_age_ms)
   const stopped = new AbortController()
-
-  async function sweepHolds(shard: number): Promise<void> {
-    for (;;) {
-      const { count, late_ms, prepaid_ids, are_more } = await engine.expireHolds(shard)
-      account.note('hold', count, late_ms)
-      for (const id of prepaid_ids) {
-        const result = await engine.createOrder(id, null)
-        if (result.status === 'created') await writer.commit(result.entry)
-      }
-      if (!are_more || stopped.signal.aborted) return
-    }
-  }
-
-  async function sweep(shard: number, round: number): Promise<void> {
-    await sweepHolds(shard)
-    const expired = await engine.expireOrders(shard)
-    account.note('order', expired.length, Math.max(0, ...expired.map(lateMs)))
-    const entries = [...expired, ...(await engine.settleParked(shard))]
-    await Promise.all(entries.map((entry) => writer.commit(entry)))
-    if (round % JOURNAL_EVERY === 0) await finishOld(shard)
-  }
+  const { signal } = stopped
+  // Each duty of each shard hears of the stop.
+  setMaxListeners(0, signal)
 
   const last_failures = new Map<string, string>()
-  async function attempt(what: string, work: () => Promise<void>): Promise<void> {
-    try {
-      await work()
-      last_failures.delete(what)
-    } catch (error) {
-      const failure = (error as Error).message
-      if (failure !== last_failures.get(what)) say(`sweeper: ${what}: ${failure}`)
-      last_failures.set(what, failure)
-    }
+  function tell(what: string, { message }: Error): void {
+    if (message !== last_failures.get(what)) say(`sweeper: ${what}: ${message}`)
+    last_failures.set(what, message)
   }
-
-  /** Each goes round by itself: the server of one shard may take long to answer and holds up no other. */
-  async function goRound(what: string, work: (round: number) => Promise<void>): Promise<void> {
-    for (let round = 0; !stopped.signal.aborted; round += 1) {
-      await attempt(what, () => work(round))
-      await setTimeout(INTERVAL_MS, undefined, { signal: stopped.signal }).catch(() => {})
-    }
-  }
-
-  const shards = Array.from({ length: engine.shards }, (_, shard) =>
-    goRound(`shard ${shard}`, async (round) => {
-      if (engine.fence.isOpen(shard)) await sweep(shard, round)
-    }),
-  )
-  const terms = goRound('terms', async (round) => {
-    account.report(false)
-    if (round % JOURNAL_EVERY === 0) await publisher.publishLeft()
+  const outbox = createOutbox({
+    writer,
+    stopped: signal,
+    note: (reason) => (reason ? tell('commits', reason) : last_failures.delete('commits')),
   })
-  const running = Promise.all([...shards, terms])
+
+  async function expireHolds(shard: number): Promise<boolean> {
+    const { count, late_ms, are_more } = await engine.expireHolds(shard)
+    account.note('hold', count, late_ms)
+    return are_more
+  }
+
+  /** Ends a number of things and leaves their commits to the outbox. There may be more as long as there are some. */
+  async function end(step: (shard: number) => Promise<Entry[]>, shard: number): Promise<boolean> {
+    await outbox.room()
+    const entries = await step(shard)
+    outbox.add(entries)
+    return entries.length > 0
+  }
+
+  async function expireOrders(shard: number): Promise<Entry[]> {
+    const expired = await engine.expireOrders(shard)
+    account.note('order', expired.length, Math.max(0, ...expired.map(lateMs)))
+    return expired
+  }
+
+  const dutiesOf = (shard: number): Duty[] =>
+    (
+      [
+        ['dead holds', INTERVAL_MS, () => expireHolds(shard)],
+        ['paid holds', INTERVAL_MS, () => end(engine.orderPrepaid, shard)],
+        ['unpaid orders', INTERVAL_MS, () => end(expireOrders, shard)],
+        ['parked payments', INTERVAL_MS, () => end(engine.settleParked, shard)],
+        ['the journal', SELDOM_MS, () => finishOld(shard).then(() => false)],
+      ] as const
+    ).map(([what, every_ms, step]) => ({
+      what: `${what} of shard ${shard}`,
+      every_ms,
+      step: async () => engine.fence.isOpen(shard) && step(),
+    }))
+
+  const terms: Duty = {
+    what: 'terms',
+    every_ms: SELDOM_MS,
+    async step() {
+      account.report(false)
+      await publisher.publishLeft()
+      return false
+    },
+  }
+
+  async function goRound({ what, every_ms, step }: Duty): Promise<void> {
+    while (!signal.aborted) {
+      let are_more = false
+      try {
+        are_more = await step()
+        last_failures.delete(what)
+      } catch (error) {
+        tell(what, error as Error)
+      }
+      if (!are_more) await setTimeout(every_ms, undefined, { signal }).catch(() => {})
+    }
+  }
+
+  const shards = Array.from({ length: engine.shards }, (_, shard) => dutiesOf(shard))
+  const running = Promise.all([terms, ...shards.flat()].map(goRound))
   return {
     async stop() {
       stopped.abort()
       await running
+      await outbox.drained()
       account.report(true)
     },
   }

@@ -202,12 +202,8 @@ async function take(
       return
     }
     case 'holds': {
-      const { prepaid_ids } = await engine.expireHolds(0)
-      for (const prepaid_id of prepaid_ids) {
-        const answer = await engine.createOrder(prepaid_id, null)
-        if (answer.status !== 'created') throw new Error(`a paid hold was ${answer.status}`)
-        end(seen, prepaid_id, 'ordered')
-      }
+      await engine.expireHolds(0)
+      for (const { order } of await engine.orderPrepaid(0)) end(seen, order?.id ?? '', 'ordered')
       return
     }
     case 'orders':

@@ -66,11 +66,20 @@ t.test(
     await f.engine.cancelOrder(cancelled.id)
     const { id } = await f.hold(1)
     const sweep = (ids: string[]) =>
-      f.run('expire-orders', 0, { args: {}, keys: ids.map((it) => f.keys.id(0, 'order', it)), rest: ids })
+      f.run('expire-orders', 0, {
+        args: {},
+        keys: ids.map((it) => f.keys.id(0, 'order', it)),
+        rest: ids.map((it) => `${it}|1`),
+      })
     const ids = [paid.id, failed.id, cancelled.id, id]
-    t.same(await unchanged(t, f, () => sweep(ids)), ['done', 1], 'the hold is no order')
+    const left = [['left'], ['left'], ['left'], ['lost']]
+    t.same(await unchanged(t, f, () => sweep(ids)), ['done', ...left], 'the hold is no order')
     const due = await f.order(1, own)
-    t.equal((await sweep([...ids, due.id, due.id, due.id])).length, 3, 'one reply beside the others')
+    const [, ...replies] = await sweep([...ids, due.id, due.id, due.id])
+    t.same(
+      replies.map(([word]) => word),
+      [...left.flat(), 'expired', 'left', 'left'],
+    )
     await f.equation('at the end')
   },
 )
@@ -88,6 +97,34 @@ t.test('a sweep looks at a bounded number of orders, those first that are due fi
   await f.equation('at the end')
 })
 
+t.test('an order that can not be read holds up no other, and counts as lost', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  const own = { order_ttl_ms: 1 }
+  const [nonsense, other_type, gone, good] = [
+    await f.order(1, own),
+    await f.order(1, own),
+    await f.order(1, own),
+    await f.order(1, own),
+  ]
+  const keyOf = ({ id }: { id: string }) => f.keys.id(0, 'order', id)
+  await f.redis.hset(keyOf(nonsense), 'order', 'nonsense')
+  await f.redis.set(keyOf(other_type), 'text')
+  await f.redis.del(keyOf(gone))
+  t.match(await f.engine.expireOrders(0), [{ order: { id: good.id } }])
+  t.same(f.closed, ['0: Redis has lost 3 unpaid orders'])
+})
+
+t.test('a deadline of an order that is not unpaid any more is dropped', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 10)
+  const order = await f.order(1)
+  await f.engine.cancelOrder(order.id)
+  await f.redis.zadd(f.keys.shard(0, 'deadlines'), 1, `${order.id}|9`)
+  t.same(await f.engine.expireOrders(0), [])
+  t.equal(await f.redis.zcard(f.keys.shard(0, 'deadlines')), 0)
+})
+
 t.test('a payment after pay_by that comes before the sweep is in time', async (t) => {
   const f = await openFixture(t)
   await f.load(1, 10)
@@ -103,12 +140,14 @@ const sweeping = async (f: Fixture, change?: Change) => {
   await f.order(500)
   const late = await Promise.all(Array.from({ length: 40 }, () => f.order(1, { order_ttl_ms: 1 })))
   const ids = late.map(({ id }) => id)
+  const rest = ids.map((id) => `${id}|1`)
   const keys = ids.map((id) => f.keys.id(0, 'order', id))
   const runs = Array.from({ length: 3 }, () =>
     f.openRun({ own_connection: true, ...(change ? { change } : {}) }),
   )
-  const swept = await Promise.all(runs.map((run) => run('expire-orders', 0, { args: {}, keys, rest: ids })))
-  return { late: late.length, swept: swept.reduce((sum, [, , ...expired]) => sum + expired.length, 0) }
+  const swept = await Promise.all(runs.map((run) => run('expire-orders', 0, { args: {}, keys, rest })))
+  const expired = swept.flatMap(([, ...replies]) => replies.filter(([word]) => word === 'expired'))
+  return { late: late.length, swept: expired.length }
 }
 
 t.test('of three sweepers at once, each order is cancelled by one', async (t) => {
@@ -121,7 +160,9 @@ t.test('of three sweepers at once, each order is cancelled by one', async (t) =>
 
 t.test('control: sweepers that do not look whether the order is pending give units back twice', async (t) => {
   const f = await openFixture(t)
-  const { late, swept } = await sweeping(f, [['not seen[id] and is_pending(order)', 'not seen[id]']])
+  const { late, swept } = await sweeping(f, [
+    ['not seen[order_key] and is_pending(order)', 'not seen[order_key]'],
+  ])
   t.ok(swept > late, `${late} orders were due, ${swept} were cancelled`)
   const pending = (await f.stock())?.pending ?? 500
   t.ok(pending < 500, `orders for 500 units are pending, ${pending} are counted`)

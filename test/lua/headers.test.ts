@@ -17,6 +17,7 @@ const words = (text: string | undefined) => (text ?? '').split('|').map((word) =
 const REQUEST_CODE: Partial<Record<ScriptName, string>> = {
   'place-holds': read('include/place.lua') + read('include/refusals.lua'),
   'create-orders': read('include/create.lua'),
+  'expire-orders': read('expire-orders.lua'),
 }
 
 /** What the comment at the top of a script says. */

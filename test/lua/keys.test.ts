@@ -110,6 +110,7 @@ async function tell(f: Fixture, product: number): Promise<void> {
   const late = await order(f.open({ order_ttl_ms: 1 }))
   await f.until((await f.now()) + 2)
   await f.engine.expireOrders(shard)
+  await f.engine.orderPrepaid(shard)
   const free = (await f.stock(product))?.available ?? 0
   const dead = await f.hold([[product, free]], { ...own, engine: short })
   await f

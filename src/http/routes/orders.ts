@@ -38,7 +38,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (
 
   /** The order as this request may see it, or undefined. */
   async function findOwn(request: FastifyRequest, id: string): Promise<OrderRecord | undefined> {
-    const order = (await engine.readOrder(id)) ?? (await lookup.findOrder(id))
+    const order = await lookup.readOrder(id)
     return order && !isForeign(request, order) ? order : undefined
   }
 
@@ -179,7 +179,7 @@ export const orderRoutes: FastifyPluginAsyncTypebox<Deps> = async (
       if (request.customer !== null && !(await findOwn(request, id))) {
         return sendProblem(reply, 'order_not_found')
       }
-      let result = await engine.cancelOrder(id)
+      let result = await engine.cancelOrder(id).catch((error) => lookup.unknownIfMoved(id, error))
       if (result.status === 'unknown_order') {
         // A refusal changes nothing: only what can be cancelled comes back to Redis.
         const order = await lookup.findOrder(id)
