@@ -17,6 +17,7 @@ import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { installBrowser } from '../scripts/browser.mjs'
+import { installPgBouncer } from '../scripts/pgbouncer.mjs'
 import { watchParent } from '../src/embedded/parent.ts'
 import { identify, isRunning, type ProcessId, stopProcess } from '../src/embedded/process.ts'
 import { openServers, stopLeftovers } from '../src/embedded/servers.ts'
@@ -101,7 +102,8 @@ async function main(): Promise<number> {
   process.stdout.on('error', stop('the end of its output'))
   const stopWatching = process.env.npm_lifecycle_event ? watchParent(stop('the end of npm')) : undefined
   await removeOldFolders()
-  if (!is_cluster && needsBrowser(process.argv.slice(2))) await installBrowser(say)
+  if (!is_cluster && needs('browser')) await installBrowser(say)
+  if (!is_cluster && needs('pgbouncer')) await installPgBouncer(say)
   const folder = await mkdtemp(join(tmpdir(), FOLDER_PREFIX))
   let cluster: TestCluster | undefined
   try {
@@ -126,7 +128,11 @@ async function hasMemory(): Promise<boolean> {
   return bavail * bsize > MEMORY_NEEDED_BYTES
 }
 
-const needsBrowser = (files: string[]) => files.length === 0 || files.some((file) => /\bbrowser\b/.test(file))
+/** Whether tests are run whose files name this program; without files all are. */
+function needs(program: string): boolean {
+  const files = process.argv.slice(2)
+  return files.length === 0 || files.some((file) => file.includes(program))
+}
 
 /** A cluster for the whole run. Its processes are noted for the next run, should this one be killed. */
 async function openCluster(folder: string): Promise<TestCluster> {

@@ -22,7 +22,7 @@ export async function openMigrated(config: Config, life: Life): Promise<Servers>
   })
   life.onStop(() => servers.close())
   life.stopping.throwIfAborted()
-  await showProgress('migrating the database', () => migrateDb(servers.database_url))
+  await showProgress('migrating the database', (note) => migrateDb(servers.database_url, { note }))
   life.stopping.throwIfAborted()
   return servers
 }

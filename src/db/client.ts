@@ -1,7 +1,7 @@
 import pg from 'pg'
 import { StartError, UnavailableError } from '../errors.ts'
-import { withLocks } from './locks.ts'
-import { codeOf, isReadOnly, refuseReadOnly } from './read-only.ts'
+import { LockedError, SILENCE_LIMIT_MS, withLocks } from './lock.ts'
+import { begin, explainPooler, isLent, READ_ONLY, setUp } from './session.ts'
 
 /** A caller waits no longer for PostgreSQL; a batch takes some 10 ms, so this is a server that is away or stuck. */
 const PATIENCE_MS = 900
@@ -10,13 +10,21 @@ const LOCK_SHARE = 0.8
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000
 /** One writes, the others read; a process that has the database for itself needs no more. */
 export const MAX_CONNECTIONS = 8
-/** A rebuild reads whole tables; one statement that takes longer than this comes from a server that stands still. */
-const LOCKED_QUERY_TIMEOUT_MS = 30_000
+/** Whoever waits for a lock asks again after this. */
+const ADVISORY_LOCK_WAIT_MS = 15_000
 /**
  * A connection keeps the plan of what it has prepared, also when the table has grown since: one that goes through the whole
  * table, the cheapest while that is small, would make every batch of a sale dearer than the one before.
  */
-const PLAN_OPTIONS = '-c enable_seqscan=off'
+const PLANS = { enable_seqscan: 'off' }
+/** One statement of a rebuild that takes longer than this comes from a server that stands still. */
+const LOCKED_QUERY_TIMEOUT_MS = 30_000
+const LOCKED_SETTINGS = {
+  statement_timeout: LOCKED_QUERY_TIMEOUT_MS,
+  lock_timeout: LOCKED_QUERY_TIMEOUT_MS * LOCK_SHARE,
+  idle_in_transaction_session_timeout: SILENCE_LIMIT_MS,
+  ...PLANS,
+}
 const MAX_TRIES = 3
 /** Serialization failure, deadlock: nothing was done, the same again may succeed. */
 const RETRY_CODES = ['40001', '40P01']
@@ -38,8 +46,13 @@ export type Sql = pg.ClientBase
 pg.types.setTypeParser(pg.types.builtins.INT8, Number)
 pg.types.setTypeParser(pg.types.builtins.NUMERIC, Number)
 
+const codeOf = (error: unknown): string => (error as { code?: string } | undefined)?.code ?? ''
+
 /** Whether an error blames the data, so that sending it again would not help. */
 export const isOwnFault = (error: unknown): boolean => OWN_FAULT.test(codeOf(error))
+
+/** Whether a call was rejected because PostgreSQL takes no writes. */
+export const isReadOnly = (error: unknown): boolean => codeOf((error as Error).cause) === READ_ONLY
 
 /**
  * Waits for statements that were sent together. Throws what the first of them to fail says; those behind it say only that
@@ -52,7 +65,7 @@ export async function inOrder(statements: Array<Promise<unknown>>): Promise<void
 
 /** Runs `work` in one transaction of a connection that the caller has for himself. */
 export async function inTransaction(sql: Sql, work: () => Promise<unknown>): Promise<void> {
-  await sql.query('begin')
+  await begin(sql)
   try {
     await work()
     await sql.query('commit')
@@ -76,16 +89,18 @@ export function openDb(
     on_sql?: (what: 'query' | 'transaction', seconds: number) => void
   } = {},
 ) {
+  const settings = {
+    statement_timeout: patience_ms,
+    lock_timeout: Math.ceil(patience_ms * LOCK_SHARE),
+    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
+    ...PLANS,
+  }
   const pool = new pg.Pool({
     connectionString: database_url,
     max: max_connections,
     connectionTimeoutMillis: patience_ms,
     query_timeout: patience_ms,
-    statement_timeout: patience_ms,
-    lock_timeout: patience_ms * LOCK_SHARE,
-    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
     application_name: 'holdfast',
-    options: PLAN_OPTIONS,
     // Statements that do not wait for each other's answers are sent together and taken in their order.
     pipeline: true,
   })
@@ -94,23 +109,24 @@ export function openDb(
   // The pool listens to idle connections only. One that breaks in use fails its next query; unheard, its error would end
   // the process.
   pool.on('connect', (client) => client.on('error', () => {}))
-  const proven = new WeakSet<Sql>()
+  const ready = new WeakSet<Sql>()
 
   /** A new connection may lead to a standby, which has not heard the latest: nothing is read there either. */
-  async function prove(sql: Sql): Promise<void> {
-    if (proven.has(sql)) return
-    await refuseReadOnly(sql)
-    proven.add(sql)
+  async function makeReady(sql: Sql): Promise<void> {
+    if (ready.has(sql)) return
+    await setUp(sql, settings)
+    ready.add(sql)
   }
 
   async function attempt<Result>(work: (sql: Sql) => Promise<Result>, transaction: boolean): Promise<Result> {
     const sql = await pool.connect()
     let broken = true
     try {
-      await prove(sql)
-      if (transaction) await sql.query('begin')
+      await makeReady(sql)
+      const is_transaction = transaction || isLent(sql)
+      if (is_transaction) await begin(sql)
       const result = await work(sql)
-      if (transaction) await sql.query('commit')
+      if (is_transaction) await sql.query('commit')
       broken = false
       return result
     } catch (error) {
@@ -148,13 +164,41 @@ export function openDb(
     use: <Result>(work: (sql: Sql) => Promise<Result>) => bounded(work, false),
     /** The same in one transaction, tried again after a serialization failure or a deadlock. */
     transaction: <Result>(work: (sql: Sql) => Promise<Result>) => bounded(work, true),
-    /** Runs `work` under advisory locks: see withLocks. `on_wait` hears that somebody else has one. */
-    locked: <Result>(locks: number[], work: (sql: Sql) => Promise<Result>, on_wait = () => {}) =>
-      withLocks(
-        { database_url, patience_ms, query_timeout_ms: LOCKED_QUERY_TIMEOUT_MS, on_wait },
-        locks,
-        work,
-      ),
+    /**
+     * Runs `work` under advisory locks, on a connection of its own. Each of its statements may take half a minute.
+     * Rejects with UnavailableError where a lock does not come free: then it is to be tried again. `on_wait` hears of it before.
+     */
+    async locked<Result>(
+      locks: number[],
+      work: (sql: Sql) => Promise<Result>,
+      on_wait?: () => void,
+    ): Promise<Result> {
+      const under = { database_url, locks, wait_ms: ADVISORY_LOCK_WAIT_MS, connect_timeout_ms: patience_ms }
+      const working = withLocks({ ...under, ...(on_wait && { on_wait }) }, async (lost) => {
+        const client = new pg.Client({
+          connectionString: database_url,
+          connectionTimeoutMillis: patience_ms,
+          application_name: 'holdfast rebuild',
+          query_timeout: LOCKED_QUERY_TIMEOUT_MS,
+          // What does not wait for another answer is sent together: whoever opens a shard asks a lot.
+          pipeline: true,
+        })
+        client.on('error', () => {})
+        lost.addEventListener('abort', () => client.end().catch(() => {}))
+        try {
+          await client.connect()
+          await setUp(client, LOCKED_SETTINGS)
+          lost.throwIfAborted()
+          return await work(client)
+        } finally {
+          await client.end().catch(() => {})
+        }
+      })
+      return working.catch((error) => {
+        if (!(error instanceof LockedError)) throw error
+        throw new UnavailableError('unavailable', error.message, { cause: error })
+      })
+    },
     close: () => pool.end(),
   }
 }
@@ -184,7 +228,8 @@ async function readSettings(sql: Sql): Promise<Settings> {
 const faultOfServer = (error: Error): string =>
   isReadOnly(error)
     ? 'PostgreSQL is read-only: name a server that takes writes in DATABASE_URL, or set default_transaction_read_only to off'
-    : `PostgreSQL does not answer (${error.message}): start it or correct DATABASE_URL`
+    : (explainPooler(error) ??
+      `PostgreSQL does not answer (${error.message}): start it or correct DATABASE_URL`)
 
 function faultOfSettings(settings: Settings): string | undefined {
   const off = DURABLE_SETTINGS.find((name) => settings[name] === 'off')

@@ -1,7 +1,6 @@
 import pg from 'pg'
 import t, { type Test } from 'tap'
-import { openDb, type Sql } from '../../src/db/client.ts'
-import { isReadOnly } from '../../src/db/read-only.ts'
+import { isReadOnly, openDb, type Sql } from '../../src/db/client.ts'
 import { createDatabase } from '../fixtures/database.ts'
 
 const READ_ONLY = { code: '25006' }

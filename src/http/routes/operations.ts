@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
-import { isReadOnly, refuseReadOnly } from '../../db/read-only.ts'
+import { isReadOnly } from '../../db/client.ts'
+import { refuseReadOnly } from '../../db/session.ts'
 import type { Deps } from '../deps.ts'
 import type { Metrics } from '../metrics.ts'
 import { sendProblem } from '../problem.ts'

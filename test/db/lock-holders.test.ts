@@ -13,7 +13,7 @@ t.setTimeout(120_000)
 
 const HOLDER = fileURLToPath(new URL('fixtures/hold-lock.ts', import.meta.url))
 /** How long the promise is that nobody who stands still keeps a lock, and how long anybody waits for one at all. */
-const SILENT_MS = 6_000
+const SILENT_MS = 8_000
 const GIVES_UP_MS = 15_000
 const database = await createDatabase(t)
 
@@ -70,7 +70,7 @@ t.test(
         told += 1
       },
     )
-    await t.rejects(waiting, { code: 'unavailable', message: /another process has had it in hand for 15 s/ })
+    await t.rejects(waiting, { code: 'unavailable', message: /another process has had the lock for 15 s/ })
     t.ok(performance.now() - started_ms >= GIVES_UP_MS - 100)
     t.equal(told, 1)
   },
@@ -78,13 +78,11 @@ t.test(
 
 t.test('a process that is busy elsewhere keeps its lock', async (t) => {
   await open(t).locked([3], async (sql) => {
-    await sql.query('begin')
     await wait(SILENT_MS + 2_000)
     const { rows } = await sql.query(
-      "select 1 from pg_locks where locktype = 'advisory' and objid = 3 and granted and pid = pg_backend_pid()",
+      "select 1 from pg_locks where locktype = 'advisory' and objid = 3 and granted",
     )
     t.equal(rows.length, 1)
-    await sql.query('commit')
   })
 })
 
