@@ -1,7 +1,8 @@
 import t, { type Test } from 'tap'
 import { type Db, openDb } from '../../src/db/client.ts'
-import { findOrders, knownOrderIds, upsertOrders } from '../../src/db/orders.ts'
-import { findPayments, paymentsOfOrders, upsertPayments } from '../../src/db/payments.ts'
+import { findOrders, knownOrderIds, orderIdsUnpaid, unpaidOrders, upsertOrders } from '../../src/db/orders.ts'
+import { findPayments, parkedPayments, paymentsOfOrders, upsertPayments } from '../../src/db/payments.ts'
+import { auditCommitted, boughtBefore, productsOfShard } from '../../src/db/products.ts'
 import type { Order, Payment } from '../../src/engine/records.ts'
 import { createDatabase, type Database } from '../fixtures/database.ts'
 import { later, orderOf } from '../fixtures/orders.ts'
@@ -125,4 +126,60 @@ t.test('to find orders and payments costs the same however many there are', asyn
   await write(db, others)
   await db.use((sql) => upsertPayments(sql, others.map(paymentOf).map(placed)))
   t.equal(await reads(opened, lookUp), at_first)
+})
+
+for (const when of ['nothing is known of its tables', 'its tables are known']) {
+  t.test(`to rebuild a shard reads no order that is over: ${when}`, async (t) => {
+    const opened = await open(t)
+    const { db, database } = opened
+    const customers = newOrders(BATCH).map((order, at) => ({ ...order, customer_id: `c${at}` }))
+    await write(db, customers)
+    await db.use((sql) => upsertPayments(sql, customers.map(paymentOf).map(placed)))
+    const buyers = customers.map(({ customer_id }) => ({ product_id: 1, customer_id }))
+    // On a connection of its own, as whoever has the lock of a shard.
+    const rebuild = () =>
+      db.locked([1], async (sql) => {
+        for (let at = 0; at < 10; at += 1) {
+          const [product] = await productsOfShard(sql, 0)
+          t.match(product, { pending: BATCH })
+          const page = await unpaidOrders(sql, 0, '', BATCH)
+          t.equal((await unpaidOrders(sql, 0, page[1]?.id ?? '', BATCH)).length, BATCH - 2)
+          t.equal((await orderIdsUnpaid(sql, 0)).length, BATCH)
+          t.equal((await parkedPayments(sql, 0)).length, 0)
+          t.same(
+            await boughtBefore(sql, buyers, 9),
+            buyers.map(() => 0),
+          )
+        }
+        await sql.query('select pg_stat_force_next_flush()')
+      })
+    const many = async () => {
+      const over = newOrders(MANY).map((order) => later(order, 'paid'))
+      await write(db, over)
+      await db.use((sql) => upsertPayments(sql, over.map(paymentOf).map(placed)))
+    }
+    if (when.includes('are known')) {
+      await many()
+      await database.query('analyze')
+    }
+    const at_first = await reads(opened, rebuild)
+    await many()
+    const later_on = await reads(opened, rebuild)
+    t.ok(later_on <= 1.1 * at_first, `${at_first} rows at first, then ${later_on}`)
+  })
+}
+
+t.test('the audit counts orders anew, without a plan that takes an index for each', async (t) => {
+  const { db, database } = await open(t)
+  await write(db, newOrders(MANY))
+  await write(
+    db,
+    newOrders(BATCH).map((order) => later(order, 'failed')),
+  )
+  await database.query('analyze')
+  const audit = () => db.transaction((sql) => auditCommitted(sql, 0))
+  t.same(await audit(), [{ id: 1, committed: MANY, ordered: MANY }])
+  await database.query('update products set committed = committed - 1')
+  t.same(await audit(), [{ id: 1, committed: MANY - 1, ordered: MANY }])
+  t.match(await db.use((sql) => sql.query('show enable_seqscan')), { rows: [{ enable_seqscan: 'off' }] })
 })

@@ -118,6 +118,24 @@ t.test('a service that is started on a PostgreSQL from the past tells it first',
   await checkAll(t, next, before, since)
 })
 
+t.test('what a rebuild left behind in Redis is told as well', async (t) => {
+  const shop = await openShop(t)
+  const app = await shop.open()
+  const before = await sellBefore(app)
+  await shop.postgres.keep()
+  await isReady(app)
+  const since = await sellSince(app, before)
+  const epoch = app.engine.fence.epoch(0)
+  await app.redis.del(app.engine.keys.shard(0, 'epoch'))
+  await app.engine.probe()
+  await isReady(app)
+  t.equal(app.engine.fence.epoch(0), epoch + 1, 'it was rebuilt, and final orders count no more')
+  t.equal(await app.engine.readOrder(before.paid.order_id.slice(4)), undefined)
+  await app.close()
+  await shop.postgres.goBack()
+  await checkAll(t, await shop.open(), before, since)
+})
+
 t.test('a PostgreSQL that is started again as it was is not taken for one from the past', async (t) => {
   const shop = await openShop(t)
   const app = await shop.open()
