@@ -10,10 +10,10 @@ import { eachForItself, isBroken, type Run } from './run.ts'
 
 /** Holds taken back in one step of Redis, orders cancelled in one, orders made in one: each takes it about a millisecond. */
 const MAX_DEAD_HOLDS = 125
-const EXPIRE_STEP = 50
+const EXPIRE_STEP = 32
 const ORDER_STEP = 16
 /** What is dealt with in one look at what is due: several steps, sent together. */
-export const MAX_DUE_ORDERS = 2 * EXPIRE_STEP
+export const MAX_DUE_ORDERS = 3 * EXPIRE_STEP
 export const MAX_PREPAID = 4 * ORDER_STEP
 /** Orders whose parked payments are given up at once, each in a step of its own. */
 export const MAX_PARKED = 50
