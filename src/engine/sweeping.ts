@@ -1,4 +1,3 @@
-import type { UnavailableError } from '../errors.ts'
 import type { ExpireReply } from './commands.ts'
 import { createDue, type DueSet } from './due.ts'
 import type { Fence } from './fence.ts'
@@ -11,10 +10,13 @@ import { eachForItself, isBroken, type Run } from './run.ts'
 
 /** Holds taken back in one step of Redis, orders cancelled in one, orders made in one: each takes it about a millisecond. */
 const MAX_DEAD_HOLDS = 125
-const MAX_DUE_ORDERS = 100
-const MAX_PREPAID = 32
+const EXPIRE_STEP = 32
+const ORDER_STEP = 16
+/** What is dealt with in one look at what is due: several steps, sent together. */
+export const MAX_DUE_ORDERS = 3 * EXPIRE_STEP
+export const MAX_PREPAID = 4 * ORDER_STEP
 /** Orders whose parked payments are given up at once, each in a step of its own. */
-const MAX_PARKED = 100
+export const MAX_PARKED = 50
 
 /** What a sweeper does to a shard, a bounded number of things in each call. Any number of sweepers may do so at once. */
 export function createSweeping(options: {
@@ -32,13 +34,17 @@ export function createSweeping(options: {
   async function sweep<Answer>(
     shard: number,
     set: DueSet,
-    limit: number,
+    { limit, step }: { limit: number; step: number },
     act: (members: string[]) => Promise<Array<Answer | Error>>,
   ): Promise<Array<{ member: string; answer: Answer }>> {
     const epoch = fence.epoch(shard)
     const members = await due.read(shard, set, limit)
     if (members.length === 0) return []
-    const answers = await act(members)
+    const steps: string[][] = []
+    for (let at = 0; at < members.length; at += step) steps.push(members.slice(at, at + step))
+    const answers = (
+      await Promise.all(steps.map((own) => act(own).catch((error: Error) => own.map(() => error))))
+    ).flat()
     const done: Array<{ member: string; answer: Answer }> = []
     const failed: Array<{ member: string; error: Error }> = []
     for (const [at, member] of members.entries()) {
@@ -80,7 +86,7 @@ export function createSweeping(options: {
     /** Makes the orders of holds that were paid for, at their end. */
     async orderPrepaid(shard: number): Promise<Entry[]> {
       const epoch = fence.epoch(shard)
-      const swept = await sweep(shard, 'prepaid', MAX_PREPAID, (members) =>
+      const swept = await sweep(shard, 'prepaid', { limit: MAX_PREPAID, step: ORDER_STEP }, (members) =>
         createOrders(
           shard,
           members.map((member) => member.split('|', 1)[0] as string),
@@ -106,7 +112,7 @@ export function createSweeping(options: {
       const swept = await sweep(
         shard,
         'deadlines',
-        MAX_DUE_ORDERS,
+        { limit: MAX_DUE_ORDERS, step: EXPIRE_STEP },
         eachForItself((members) => expireBatch(shard, members)),
       )
       const lost = swept.filter(({ answer }) => answer[0] === 'lost').length
@@ -120,10 +126,9 @@ export function createSweeping(options: {
 
     /** Gives up on parked payments whose order can never come. */
     async settleParked(shard: number): Promise<Entry[]> {
-      const settle = (id: string) => giveUpParked(shard, id).catch((error: UnavailableError) => error)
-      const swept = await sweep<Entry | undefined>(shard, 'parked', MAX_PARKED, (ids) =>
-        Promise.all(ids.map(settle)),
-      )
+      const swept = await sweep(shard, 'parked', { limit: MAX_PARKED, step: 1 }, async ([id = '']) => [
+        await giveUpParked(shard, id),
+      ])
       return swept.flatMap(({ answer }) => answer ?? [])
     },
   }

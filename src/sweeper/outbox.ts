@@ -4,8 +4,8 @@ import { gather } from '../gather.ts'
 import { outage } from '../journal/recovery.ts'
 import type { Writer } from '../journal/writer.ts'
 
-/** Half of what a transaction of the writer takes: buyers' commits find room beside it. */
-const MAX_BATCH = 128
+/** A part of what a transaction of the writer takes: buyers' commits find room beside it. */
+const MAX_BATCH = 64
 /** One is written while the next one waits, so that the writer is never without. */
 const MAX_IN_FLIGHT = 2
 /** What has been ended and waits for its commit: about a second of work. Past it nothing more is ended. */

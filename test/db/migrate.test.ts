@@ -104,7 +104,7 @@ t.test('who waits for another process says so, and gives up in time', async (t) 
   const { rows } = await holder.query('select pg_backend_pid() as pid')
   const session = `session ${rows[0].pid} of PostgreSQL, from 127\\.0\\.0\\.1,`
   const notes: string[] = []
-  await t.rejects(migrateDb(url, { note: (detail) => notes.push(detail), wait_ms: 300 }), {
+  await t.rejects(migrateDb(url, { note: (detail) => notes.push(detail), wait_ms: 1_500 }), {
     name: 'StartError',
     message: new RegExp(
       `^${session} has been migrating .* pg_terminate_backend\\(${rows[0].pid}\\), then start again$`,

@@ -2,7 +2,7 @@ import t from 'tap'
 import { type Change, clockAt } from '../fixtures/change.ts'
 import { type Fixture, notice, openFixture, refusedByFence, unchanged } from '../fixtures/redis.ts'
 
-const STEP = 100 // orders that one step looks at
+const STEP = 96 // orders that one step looks at
 
 t.test('a sweep of orders is refused with another epoch, and without one', async (t) => {
   const f = await openFixture(t)

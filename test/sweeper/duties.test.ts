@@ -69,7 +69,7 @@ async function hinder(t: Test, duty: string, hindrance: Hindrance) {
         .length === 1,
     'the journal': async () =>
       (await app.sql(`select from stock_adjustments where idempotency_key = '${added}'`)).length === 1,
-    terms: async () => (await app.call('GET', `/api/products/${dead}`)).text.includes('"unit_amount":1,'),
+    terms: async () => (await app.engine.readProduct(dead))?.terms.unit_amount === 1,
   }
   const { open, opened } = gate()
   const hindered = () => HINDRANCES[hindrance](opened) as Promise<never>
