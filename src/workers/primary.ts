@@ -22,7 +22,7 @@ const CONNECTIONS_MIN = 2
 
 const root = join(import.meta.dirname, '..', '..')
 
-/** How many connections to PostgreSQL each of so many workers may have; while it rebuilds a shard it has one more. */
+/** How many connections to PostgreSQL each of so many workers may have; while it rebuilds a shard it has two more. */
 export function connectionsOfEach(count: number): number {
   return Math.min(MAX_CONNECTIONS, Math.max(CONNECTIONS_MIN, Math.floor(CONNECTIONS_OF_ALL / count)))
 }
