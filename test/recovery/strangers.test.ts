@@ -289,7 +289,7 @@ t.test('what version 0.1 left is taken over by its own database, with ids that s
   }
   for (const one of [live, unpaid])
     t.match(await next.paid(`ord_${one}`, 'success'), { outcome: 'applied' }, 'an unpaid order can be paid')
-  t.equal(await app.redis.exists(app.engine.keys.id(0, 'order', paid)), 0)
+  t.equal(await next.engine.readOrder(paid), undefined, 'a final order is left to PostgreSQL')
   t.match(
     await next.paid(`ord_${paid}`, 'failed'),
     { outcome: 'ignored' },
