@@ -2,6 +2,7 @@ import t from 'tap'
 import { openDb } from '../../src/db/client.ts'
 import { createEngine } from '../../src/engine/engine.ts'
 import { openNodes } from '../../src/engine/nodes.ts'
+import type { PaymentNotice } from '../../src/engine/payments.ts'
 import { slotOfShard } from '../../src/engine/slots.ts'
 import { createWriter } from '../../src/journal/writer.ts'
 import { createMover } from '../../src/recovery/move.ts'
@@ -92,6 +93,18 @@ t.test('what has moved to another shard needs the one of its beginning no more',
     (await app.sql('select from payments where order_id = any($1)', [[elsewhere.order_id, unknown]])).length,
     0,
     'nor is anything parked for it',
+  )
+
+  const notice: PaymentNotice = {
+    ...{ order_id: unknown.slice('ord_'.length), idempotency_key: newKey(), status: 'success' },
+    ...{ amount: null, currency: null, payment_method: null, transaction_id: null },
+  }
+  await t.rejects(app.engine.applyPayment(notice, true), { code: 'unavailable' })
+  const key = app.engine.keys.shard(NEW, 'parked')
+  t.equal(
+    await app.engine.nodes.of(NEW).zscore(key, notice.order_id),
+    null,
+    'not in a shard that may not be its own',
   )
 
   away.start()
