@@ -174,30 +174,31 @@ export function openDb(
       on_wait?: () => void,
     ): Promise<Result> {
       const under = { database_url, locks, wait_ms: ADVISORY_LOCK_WAIT_MS, connect_timeout_ms: patience_ms }
-      const working = withLocks({ ...under, ...(on_wait && { on_wait }) }, async (lost) => {
-        const client = new pg.Client({
-          connectionString: database_url,
-          connectionTimeoutMillis: patience_ms,
-          application_name: 'holdfast rebuild',
-          query_timeout: LOCKED_QUERY_TIMEOUT_MS,
-          // What does not wait for another answer is sent together: whoever opens a shard asks a lot.
-          pipeline: true,
-        })
-        client.on('error', () => {})
-        lost.addEventListener('abort', () => client.end().catch(() => {}))
-        try {
-          await client.connect()
-          await setUp(client, LOCKED_SETTINGS)
+      const client = new pg.Client({
+        connectionString: database_url,
+        connectionTimeoutMillis: patience_ms,
+        application_name: 'holdfast rebuild',
+        query_timeout: LOCKED_QUERY_TIMEOUT_MS,
+        // What does not wait for another answer is sent together: whoever opens a shard asks a lot.
+        pipeline: true,
+      })
+      client.on('error', () => {})
+      // Both connections at once: a shard is closed meanwhile. Nobody works before the locks are taken.
+      const connected = client.connect().then(() => setUp(client, LOCKED_SETTINGS))
+      connected.catch(() => {})
+      try {
+        return await withLocks({ ...under, ...(on_wait && { on_wait }) }, async (lost) => {
+          lost.addEventListener('abort', () => client.end().catch(() => {}))
+          await connected
           lost.throwIfAborted()
           return await work(client)
-        } finally {
-          await client.end().catch(() => {})
-        }
-      })
-      return working.catch((error) => {
+        })
+      } catch (error) {
         if (!(error instanceof LockedError)) throw error
         throw new UnavailableError('unavailable', error.message, { cause: error })
-      })
+      } finally {
+        await client.end().catch(() => {})
+      }
     },
     close: () => pool.end(),
   }

@@ -3,8 +3,9 @@ import pg from 'pg'
 import { beginWith } from './session.ts'
 
 const CONNECT_TIMEOUT_MS = 5_000
-/** Each try costs PostgreSQL some 100 µs. */
-const RETRY_MS = 100
+/** Each try costs PostgreSQL some 100 µs. The first come soon: most locks are given back within milliseconds. */
+const RETRY_MIN_MS = 5
+const RETRY_MAX_MS = 100
 /** Most locks come free sooner, and nobody needs to know. */
 const TELL_AFTER_MS = 1_000
 /**
@@ -74,7 +75,7 @@ async function takeLocks(
     if (is_over) throw new LockedError(wait_ms, holder)
     if (is_long) on_wait?.(holder)
     is_told ||= is_long
-    await wait(RETRY_MS)
+    await wait(Math.min(RETRY_MAX_MS, RETRY_MIN_MS + waited_ms / 4))
   }
 }
 

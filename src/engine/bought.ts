@@ -1,7 +1,6 @@
 import { UnavailableError } from '../errors.ts'
 import { gather } from '../gather.ts'
 import type { Fence } from './fence.ts'
-import type { HoldRequest } from './holds.ts'
 import type { Run } from './run.ts'
 
 /** One query of PostgreSQL, and one step of less than a millisecond. */
@@ -52,7 +51,10 @@ export function createBought(options: {
   )
 
   /** Tells a shard what the customer of a request bought of its products. Rejects with UnavailableError where PostgreSQL does not say. */
-  return async (shard: number, { items, customer_id }: Pick<HoldRequest, 'items' | 'customer_id'>) => {
+  return async (
+    shard: number,
+    { items, customer_id }: { items: Array<{ product_id: number }>; customer_id: string | null },
+  ) => {
     const buyer = customer_id ?? ''
     await Promise.all(items.map(({ product_id }) => gathers[shard]?.add({ product_id, customer_id: buyer })))
   }
