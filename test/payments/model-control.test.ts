@@ -52,7 +52,10 @@ const RULES: Record<string, Change> = {
       "records[i] = payment_record(id, payment, 'ignored', 'parked', reason)",
     ],
   ],
-  'an order that is due is not told from others': [['and now >= tonumber(order.pay_by_ms)', '']],
+  'an order that is due is not told from others': [
+    ['and now >= pay_by_ms then', 'then'],
+    ["local due_before = '(' .. int(clock_ms() + 1)", "local due_before = '+inf'"],
+  ],
   'a payment that is not applied is not journalled': [
     [
       "entry = redis.call('XADD', keys.journal, '*', 'order', '', 'payments', payments_json, 'basis', record)",
