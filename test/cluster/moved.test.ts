@@ -4,6 +4,7 @@ import { createEngine } from '../../src/engine/engine.ts'
 import { openNodes } from '../../src/engine/nodes.ts'
 import type { PaymentNotice } from '../../src/engine/payments.ts'
 import { slotOfShard } from '../../src/engine/slots.ts'
+import { UnavailableError } from '../../src/errors.ts'
 import { createWriter } from '../../src/journal/writer.ts'
 import { createMover } from '../../src/recovery/move.ts'
 import { createRebuilder } from '../../src/recovery/rebuilder.ts'
@@ -99,7 +100,7 @@ t.test('what has moved to another shard needs the one of its beginning no more',
     ...{ order_id: unknown.slice('ord_'.length), idempotency_key: newKey(), status: 'success' },
     ...{ amount: null, currency: null, payment_method: null, transaction_id: null },
   }
-  await t.rejects(app.engine.applyPayment(notice, true), { code: 'unavailable' })
+  await t.rejects(app.engine.applyPayment(notice, true), UnavailableError)
   const key = app.engine.keys.shard(NEW, 'parked')
   t.equal(
     await app.engine.nodes.of(NEW).zscore(key, notice.order_id),
