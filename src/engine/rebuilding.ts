@@ -109,12 +109,13 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
     },
 
     /**
-     * Forgets unpaid orders, and the payments parked for orders that have not come: all that would stay for ever. Final orders of
-     * earlier epochs do not count, and end by themselves.
+     * Forgets unpaid orders, and the payments parked for orders that have not come: all that would stay for ever; and whatever stands where
+     * the orders of paid holds shall be. Final orders of earlier epochs do not count, and end by themselves.
      */
     async forgetOrders(shard: number): Promise<void> {
       for (const [listed, kept] of [
         ['deadlines', 'order'],
+        ['prepaid', 'order'],
         ['parked', 'parked_payments'],
       ] as const) {
         const list = keys.shard(shard, listed)
