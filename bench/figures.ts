@@ -15,6 +15,9 @@ export type FigureName =
   | 'given_up_per_second'
   | 'bytes'
   | 'back_ms'
+  /** How late the latest of those that had to end did. */
+  | 'order_late_ms'
+  | 'paid_hold_late_ms'
   | 'slowest_us'
   | 'slow_calls'
   /** Of several Redis servers: the largest part that one has in their CPU time, and what a hold costs that one. */

@@ -21,7 +21,7 @@ const rate = (arm: string, connections?: number): Term =>
 const more = { better: 'more' } as const
 const less = { better: 'less' } as const
 /** Arms that have one number of connections, or none. */
-const OWN = { limits: 0, cliff: 64, overload: 4_096, cluster: 256 }
+const OWN = { limits: 0, cliff: 64, wave: 64, overload: 4_096, cluster: 256 }
 
 /** What is aimed at, as ratios of two arms of the same round: they depend less on the machine than the figures. */
 export const GOALS: Goal[] = [
@@ -105,6 +105,22 @@ export const GOALS: Goal[] = [
     name: 'cliff: hold p99 during ÷ before',
     of: { arm: 'cliff', figure: 'p99_ms', connections: OWN.cliff },
     by: { arm: 'cliff-before', figure: 'p99_ms', connections: OWN.cliff },
+    ...{ ...less, goal: 2 },
+  },
+  {
+    name: 'wave: latest unpaid order',
+    of: { arm: 'wave', figure: 'order_late_ms', connections: OWN.wave },
+    ...{ ...less, goal: 1_500, unit: 'ms' },
+  },
+  {
+    name: 'wave: latest paid hold',
+    of: { arm: 'wave', figure: 'paid_hold_late_ms', connections: OWN.wave },
+    ...{ ...less, goal: 3_000, unit: 'ms' },
+  },
+  {
+    name: 'wave: hold p99 during ÷ before',
+    of: { arm: 'wave', figure: 'p99_ms', connections: OWN.wave },
+    by: { arm: 'wave-before', figure: 'p99_ms', connections: OWN.wave },
     ...{ ...less, goal: 2 },
   },
   {

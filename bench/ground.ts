@@ -14,13 +14,23 @@ const PLENTY_UNITS = 1_000_000_000
 /** No hold of a measurement ends during it, except where that is what is measured. */
 const TTL_SECONDS = 86_400
 const SHARD = 0
+/** Products by what they are for. The holds of some do not end; those of others do when the engine that places them says. */
+const LASTING = { hold_ttl_seconds: TTL_SECONDS }
+const PRODUCTS = {
+  plenty: { name: 'Plenty', total_stock: PLENTY_UNITS, ...LASTING },
+  sold_out: { name: 'Sold out', total_stock: 1, ...LASTING },
+  all_held: { name: 'All held', total_stock: 1, ...LASTING },
+  cliff: { name: 'Cliff', total_stock: PLENTY_UNITS },
+  unpaid: { name: 'Unpaid', total_stock: PLENTY_UNITS },
+  prepaid: { name: 'Prepaid', total_stock: PLENTY_UNITS },
+}
 const AT_ONCE = 512
 const POLL_MS = 10
 const MAX_TRIES = 20
 const RETRY_MS = 500
 const JOURNAL_LIMIT_MS = 20_000
 
-export type Products = { plenty: number; sold_out: number; all_held: number; cliff: number }
+export type Products = Record<keyof typeof PRODUCTS, number>
 export type Ground = Awaited<ReturnType<typeof openGround>>
 type Hold = { hold_id: string; order_id: string }
 
@@ -55,20 +65,12 @@ async function post<Answer>(url: string, body: object): Promise<Answer> {
 }
 
 async function createProducts(url: string): Promise<Products> {
-  const create = async (name: string, total_stock: number) => {
-    const terms = { name, unit_amount: 9900, currency: 'USD', hold_ttl_seconds: TTL_SECONDS }
-    return (await post<{ id: number }>(`${url}/api/products`, { ...terms, total_stock })).id
+  const made: Array<[string, number]> = []
+  for (const [use, terms] of Object.entries(PRODUCTS)) {
+    const body = { ...terms, unit_amount: 9900, currency: 'USD' }
+    made.push([use, (await post<{ id: number }>(`${url}/api/products`, body)).id])
   }
-  // Its holds end when the engine that places them says.
-  const cliff = await post<{ id: number }>(`${url}/api/products`, {
-    ...{ name: 'Cliff', unit_amount: 9900, currency: 'USD', total_stock: PLENTY_UNITS },
-  })
-  return {
-    plenty: await create('Plenty', PLENTY_UNITS),
-    sold_out: await create('Sold out', 1),
-    all_held: await create('All held', 1),
-    cliff: cliff.id,
-  }
+  return Object.fromEntries(made) as Products
 }
 
 function unlessAway(error: Error): undefined {
@@ -94,14 +96,17 @@ export async function openGround(stage: Stage, unit_rows: number) {
   const failures: string[] = []
 
   /** An engine beside the one of the service. Holds of products that do not say end after `hold_ttl_ms`. */
-  async function openEngine(hold_ttl_ms = TTL_SECONDS * 1000): Promise<Engine> {
+  async function openEngine(
+    hold_ttl_ms = TTL_SECONDS * 1000,
+    order_ttl_ms = TTL_SECONDS * 1000,
+  ): Promise<Engine> {
     const { epoch, installation } = parseEpoch(await redis.get(createKeys('hf').shard(SHARD, 'epoch')))
     const engine = createEngine({
       nodes: oneNode(redis),
       installation,
       shards: 1,
       hold_ttl_ms,
-      order_ttl_ms: TTL_SECONDS * 1000,
+      order_ttl_ms,
     })
     engine.fence.open(SHARD, epoch)
     for (const id of Object.values(products)) engine.knowProduct(id, SHARD, null)
@@ -130,11 +135,21 @@ export async function openGround(stage: Stage, unit_rows: number) {
     return ids
   }
 
+  /** Waits until PostgreSQL has everything, for `limit_ms` at most; whether it does. */
+  async function isWritten(limit_ms: number): Promise<boolean> {
+    const engine = await openEngine()
+    const until_ms = Date.now() + limit_ms
+    while ((await engine.journal.length(SHARD)) > 0) {
+      if (Date.now() > until_ms) return false
+      await wait(POLL_MS)
+    }
+    return true
+  }
+
   /** Compares Redis with PostgreSQL. What differs is remembered for the report. */
   async function check(): Promise<ShardReport> {
     const engine = await openEngine()
-    const until_ms = Date.now() + JOURNAL_LIMIT_MS
-    while ((await engine.journal.length(SHARD)) > 0 && Date.now() < until_ms) await wait(POLL_MS)
+    await isWritten(JOURNAL_LIMIT_MS)
     const report = await verifyShard(engine, db, SHARD, wait)
     checks += 1
     const found = report.products.flatMap(({ id, differences }) =>
@@ -171,6 +186,7 @@ export async function openGround(stage: Stage, unit_rows: number) {
     products,
     openEngine,
     placeHolds,
+    isWritten,
     check,
     reset,
     /** How often the books were compared, and what was found. */

@@ -3,7 +3,7 @@ import { StartError } from '../src/errors.ts'
 
 export const SCENARIOS = [
   ...['holds', 'storms', 'reads', 'orders', 'funnel', 'limits'],
-  ...['open-loop', 'overload', 'cliff', 'memory', 'cluster'],
+  ...['open-loop', 'overload', 'cliff', 'wave', 'memory', 'cluster'],
 ]
 
 export const HELP = `npm run bench -- [options]
@@ -31,6 +31,8 @@ export type Options = {
   /** How often the scenarios that take long have their turn. */
   cliff_rounds: number
   cliff_holds: number
+  /** Of each kind. */
+  wave_per_second: number
   memory_rounds: number
   memory_holds: number
   cluster_rounds: number
@@ -48,6 +50,7 @@ const SIZES = {
     warm_up_seconds: WARM_UP_SECONDS,
     cliff_rounds: 3,
     cliff_holds: 200_000,
+    wave_per_second: 2_000,
     memory_rounds: 1,
     memory_holds: 100_000,
     cluster_rounds: 3,
@@ -56,6 +59,7 @@ const SIZES = {
     warm_up_seconds: 0.2,
     cliff_rounds: 1,
     cliff_holds: 20_000,
+    wave_per_second: 200,
     memory_rounds: 1,
     memory_holds: 20_000,
     cluster_rounds: 1,

@@ -11,6 +11,7 @@ import type { Context } from './scenarios/context.ts'
 import { memory } from './scenarios/memory.ts'
 import { openLoop, overload } from './scenarios/open-loop.ts'
 import { rotate, serversOf } from './scenarios/rotation.ts'
+import { wave } from './scenarios/wave.ts'
 import { openStage } from './stage.ts'
 
 /** More than SKIP LOCKED takes in a second on any machine; they are made anew for each number of connections. */
@@ -30,6 +31,7 @@ async function measure(
     if (has('open-loop')) await openLoop(context, round)
     if (has('overload')) await overload(context, round)
     if (has('cliff') && round <= options.cliff_rounds) await cliff(context, round)
+    if (has('wave') && round <= options.cliff_rounds) await wave(context, round)
     if (has('memory') && round <= options.memory_rounds) await memory(context, round)
     if (cluster_ground && round <= options.cluster_rounds) await cluster(context, cluster_ground, round)
   }

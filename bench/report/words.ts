@@ -148,6 +148,17 @@ const OTHERS: Array<[arm: string, label: string, figures: Array<[FigureName, str
     ],
   ],
   ['cliff-before', 'Holdfast: before the cliff', [['p99_ms', 'hold p99, ms']]],
+  [
+    'wave',
+    'Holdfast: unpaid orders and paid holds end',
+    [
+      ['order_late_ms', 'latest order, ms late'],
+      ['paid_hold_late_ms', 'latest paid hold, ms late'],
+      ['p99_ms', 'hold p99 during, ms'],
+      ['unexpected', 'unexpected'],
+    ],
+  ],
+  ['wave-before', 'Holdfast: before they end', [['p99_ms', 'hold p99, ms']]],
   ['memory-hold', 'Holdfast: a live hold', [['bytes', 'bytes']]],
   ['memory-naive', '(c) a key a hold and a sorted set', [['bytes', 'bytes']]],
   ['one-server', 'Holdfast: hold, 12 shards on one Redis', SPREAD],
