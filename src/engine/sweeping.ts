@@ -8,13 +8,10 @@ import { type Entry, makeEntry, parseOrder } from './records.ts'
 import { ask } from './redis.ts'
 import { eachForItself, isBroken, type Run } from './run.ts'
 
-/** Holds taken back in one step of Redis, orders cancelled in one, orders made in one: each takes it about a millisecond. */
+/** Holds taken back in one step of Redis, orders cancelled in one, orders made in one: a buyer waits for half a millisecond of it. */
 const MAX_DEAD_HOLDS = 125
-const EXPIRE_STEP = 32
-const ORDER_STEP = 16
-/** What is dealt with in one look at what is due: several steps, sent together. */
-export const MAX_DUE_ORDERS = 3 * EXPIRE_STEP
-export const MAX_PREPAID = 4 * ORDER_STEP
+export const MAX_DUE_ORDERS = 12
+export const MAX_PREPAID = 6
 /** Orders whose parked payments are given up at once, each in a step of its own. */
 export const MAX_PARKED = 50
 
@@ -34,17 +31,13 @@ export function createSweeping(options: {
   async function sweep<Answer>(
     shard: number,
     set: DueSet,
-    { limit, step }: { limit: number; step: number },
+    limit: number,
     act: (members: string[]) => Promise<Array<Answer | Error>>,
   ): Promise<Array<{ member: string; answer: Answer }>> {
     const epoch = fence.epoch(shard)
     const members = await due.read(shard, set, limit)
     if (members.length === 0) return []
-    const steps: string[][] = []
-    for (let at = 0; at < members.length; at += step) steps.push(members.slice(at, at + step))
-    const answers = (
-      await Promise.all(steps.map((own) => act(own).catch((error: Error) => own.map(() => error))))
-    ).flat()
+    const answers = await act(members)
     const done: Array<{ member: string; answer: Answer }> = []
     const failed: Array<{ member: string; error: Error }> = []
     for (const [at, member] of members.entries()) {
@@ -86,7 +79,7 @@ export function createSweeping(options: {
     /** Makes the orders of holds that were paid for, at their end. */
     async orderPrepaid(shard: number): Promise<Entry[]> {
       const epoch = fence.epoch(shard)
-      const swept = await sweep(shard, 'prepaid', { limit: MAX_PREPAID, step: ORDER_STEP }, (members) =>
+      const swept = await sweep(shard, 'prepaid', MAX_PREPAID, (members) =>
         createOrders(
           shard,
           members.map((member) => member.split('|', 1)[0] as string),
@@ -112,7 +105,7 @@ export function createSweeping(options: {
       const swept = await sweep(
         shard,
         'deadlines',
-        { limit: MAX_DUE_ORDERS, step: EXPIRE_STEP },
+        MAX_DUE_ORDERS,
         eachForItself((members) => expireBatch(shard, members)),
       )
       const lost = swept.filter(({ answer }) => answer[0] === 'lost').length
@@ -126,9 +119,9 @@ export function createSweeping(options: {
 
     /** Gives up on parked payments whose order can never come. */
     async settleParked(shard: number): Promise<Entry[]> {
-      const swept = await sweep(shard, 'parked', { limit: MAX_PARKED, step: 1 }, async ([id = '']) => [
-        await giveUpParked(shard, id),
-      ])
+      const swept = await sweep(shard, 'parked', MAX_PARKED, (ids) =>
+        Promise.all(ids.map((id) => giveUpParked(shard, id).catch((error: Error) => error))),
+      )
       return swept.flatMap(({ answer }) => answer ?? [])
     },
   }

@@ -13,12 +13,26 @@ import { createOutbox } from './outbox.ts'
 /** What is due ends within this and the time of a step, well under the second that is promised. */
 const INTERVAL_MS = 250
 /** Where some things end more do: many small steps, evenly spread, hold up a buyer less than a heap of them four times a second. */
-const BUSY_MS = 25
+const BUSY_MS = 12
+/**
+ * Where much ends at once buyers come first: between two steps there is a pause, the shorter the later what was ended is, and none
+ * when it is so late. With 2,000 a second of each it is in balance at a third to two thirds of that, well before what is promised.
+ */
+const PACES = {
+  order: { pause_ms: 9, late_ms: 700 },
+  paid_hold: { pause_ms: 6, late_ms: 1_500 },
+  parked: { pause_ms: 0, late_ms: 1 },
+}
+type Pace = (typeof PACES)[keyof typeof PACES]
 /** Journal entries that nobody finished, and terms that nobody brought to Redis, are rare. */
 const SELDOM_MS = 1_000
 
-/** How late an order was cancelled: its entry's id begins with the moment, by the Redis clock. */
-const lateMs = ({ entry_id, order }: Entry) => Number.parseInt(entry_id, 10) - (order?.pay_by_ms ?? 0)
+/** How much later than its end an order was cancelled, or made of a paid hold: its entry's id begins with the moment, by the Redis clock. */
+const lateMs = ({ entry_id, order }: Entry) =>
+  order
+    ? Number.parseInt(entry_id, 10) -
+      (order.order_status === 'cancelled' ? order.pay_by_ms : order.hold_expires_at_ms)
+    : 0
 
 export type Sweeper = { stop(): Promise<void> }
 
@@ -62,6 +76,11 @@ export function startSweeper(options: {
     note: (reason) => (reason ? tell('commits', reason) : last_failures.delete('commits')),
   })
 
+  /** Resolves after some time, or at the stop. */
+  async function rest(ms: number): Promise<void> {
+    if (ms >= 1) await setTimeout(ms, undefined, { signal }).catch(() => {})
+  }
+
   async function expireHolds(shard: number): Promise<Found> {
     const { count, late_ms, are_more } = await engine.expireHolds(shard)
     account.note('hold', count, late_ms)
@@ -73,11 +92,14 @@ export function startSweeper(options: {
     step: (shard: number) => Promise<Entry[]>,
     shard: number,
     limit: number,
+    { pause_ms, late_ms }: Pace,
   ): Promise<Found> {
     await outbox.room()
     const entries = await step(shard)
     outbox.add(entries)
-    return entries.length >= limit ? 'full' : entries.length > 0 ? 'some' : 'none'
+    if (entries.length < limit) return entries.length > 0 ? 'some' : 'none'
+    await rest(pause_ms * (1 - Math.max(...entries.map(lateMs)) / late_ms))
+    return 'full'
   }
 
   async function expireOrders(shard: number): Promise<Entry[]> {
@@ -90,9 +112,9 @@ export function startSweeper(options: {
     (
       [
         ['dead holds', INTERVAL_MS, () => expireHolds(shard)],
-        ['paid holds', INTERVAL_MS, () => end(engine.orderPrepaid, shard, MAX_PREPAID)],
-        ['unpaid orders', INTERVAL_MS, () => end(expireOrders, shard, MAX_DUE_ORDERS)],
-        ['parked payments', INTERVAL_MS, () => end(engine.settleParked, shard, MAX_PARKED)],
+        ['paid holds', INTERVAL_MS, () => end(engine.orderPrepaid, shard, MAX_PREPAID, PACES.paid_hold)],
+        ['unpaid orders', INTERVAL_MS, () => end(expireOrders, shard, MAX_DUE_ORDERS, PACES.order)],
+        ['parked payments', INTERVAL_MS, () => end(engine.settleParked, shard, MAX_PARKED, PACES.parked)],
         ['the journal', SELDOM_MS, () => finishOld(shard).then(() => 'none' as const)],
       ] as const
     ).map(([what, every_ms, step]) => ({
@@ -121,8 +143,7 @@ export function startSweeper(options: {
         tell(what, error as Error)
       }
       if (found === 'full') continue
-      const wait_ms = found === 'some' ? BUSY_MS : every_ms
-      await setTimeout(wait_ms, undefined, { signal }).catch(() => {})
+      await rest(found === 'some' ? BUSY_MS : every_ms)
     }
   }
 
