@@ -49,6 +49,8 @@ export function createFence(on_close: OnClose) {
     isOpen: (shard: number) => epochs.has(shard),
     /** The epoch in which a shard was last open. */
     lastEpoch: (shard: number) => last_epochs.get(shard),
+    /** The epochs in which shards were last open. */
+    lastEpochs: (): ReadonlyMap<number, number> => new Map(last_epochs),
     /** The gravest doubt since the shard was last open. */
     doubt: (shard: number): Doubt => doubts.get(shard) ?? 'state',
     /** Why a shard is closed, and since when. */

@@ -46,8 +46,11 @@ export const orderId = (id: string) => `ord_${id}`
 /** The id inside `hld_…` or `ord_…`, or undefined where the text has not that shape. */
 export function parseId(prefix: 'hld_' | 'ord_', text: string): string | undefined {
   const id = text.slice(prefix.length)
-  return text.startsWith(prefix) && ID.test(id) ? id : undefined
+  return text.startsWith(prefix) && isId(id) ? id : undefined
 }
+
+/** Whether a text has the shape of an id. */
+export const isId = (text: string): boolean => ID.test(text)
 
 /** The first `expires_at` in ms of the hold with this id; an extension came later. */
 export function firstExpiresAtMs(id: string): number {

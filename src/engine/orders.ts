@@ -160,8 +160,11 @@ export function createOrders(options: {
         ids.map((id) => ({ id, idem: null, absent: '' })),
       ),
 
-    /** Brings back an order that Redis does not have in this epoch, with the payments it has seen. No units move. */
-    async loadOrder(shard: number, order: Order, payments: Payment[]): Promise<void> {
+    /**
+     * Brings back an order that Redis does not have in this epoch, with the payments it has seen. No units move. `epoch` is that in which
+     * PostgreSQL was asked for it, where that was not just now: a later one has another truth.
+     */
+    async loadOrder(shard: number, order: Order, payments: Payment[], epoch?: number): Promise<void> {
       const fields = ['order', formatOrder(order)]
       const seen = payments.flatMap((payment) => {
         const { status, transaction_id } = payment
@@ -173,6 +176,7 @@ export function createOrders(options: {
         args: { id: order.id },
         id: order.id,
         rest: [...fields, ...seen],
+        epoch,
       })
     },
   }

@@ -10,6 +10,8 @@ import { gather } from '../gather.ts'
 const MAX_BATCH = 256
 const MAX_IN_FLIGHT = 1
 const MAX_WAITING = 10_000
+/** No shard has this epoch. */
+const NEVER = 0
 
 export type Lookup = ReturnType<typeof createLookup>
 
@@ -71,12 +73,15 @@ export function createLookup(options: { db: Db; engine: Engine }) {
 
     /** Brings an order that Redis has forgotten back into Redis, with its payments. Returns whether there is one. */
     async loadOrder(id: string): Promise<boolean> {
+      const epochs = engine.fence.lastEpochs()
       const order = await orders.add(id)
       if (!order) return false
       const payments = await db.use((sql) => paymentsOfOrders(sql, [id]))
       // It lives with its products, wherever they have moved.
       const [item] = order.items
-      if (item) await engine.loadOrder(engine.shardOfProduct(item.product_id), order, payments)
+      if (!item) return true
+      const shard = engine.shardOfProduct(item.product_id)
+      await engine.loadOrder(shard, order, payments, epochs.get(shard) ?? NEVER)
       return true
     },
 

@@ -3,6 +3,7 @@ import { knownOrderIds, unpaidOrders } from '../db/orders.ts'
 import { parkedPayments, paymentsOfOrders } from '../db/payments.ts'
 import { type ProductRecord, productsOfShard } from '../db/products.ts'
 import type { Engine } from '../engine/engine.ts'
+import { isId } from '../engine/ids.ts'
 import type { StoredHold } from '../engine/rebuilding.ts'
 import type { Hold, Order, Payment } from '../engine/records.ts'
 
@@ -10,6 +11,13 @@ const ORDERS_PAGE = 500
 
 export type Rebuilt = { holds: number; dropped: number; orders: number }
 type Survivors = { kept: StoredHold[]; dropped: Array<{ hold: StoredHold; is_remembered: boolean }> }
+
+/** Whether a record is one that the scripts write. Any other is nobody's hold, and nothing may be asked in its name. */
+const isReadable = ({ id, items, created_at_ms }: Hold): boolean =>
+  isId(id) &&
+  Number.isFinite(created_at_ms) &&
+  items.length > 0 &&
+  items.every(({ product_id, qty, unit_amount }) => product_id > 0 && qty > 0 && unit_amount >= 0)
 
 /** Ids of holds that a parked success paid for in full while they lived: they do not expire. */
 function paidFor(holds: Hold[], parked: Payment[]): Set<string> {
@@ -30,7 +38,8 @@ function paidFor(holds: Hold[], parked: Payment[]): Set<string> {
 
 /**
  * Which holds go on: those that are alive and not orders already, as long as there are units for them; first those whose
- * money has come, then the earliest. What does not fit beside the orders of PostgreSQL is dropped and remembered as gone.
+ * money has come, then the earliest. What does not fit beside the orders of PostgreSQL is dropped and remembered as gone, what can not be
+ * read is dropped.
  * Holds of products that live in another shard are what a move has left here, or brought here before it broke off: they go
  * on there.
  */
@@ -42,10 +51,15 @@ export function chooseSurvivors(
   now_ms: number,
 ): Survivors {
   const free = new Map(products.map(({ id, total, pending, sold }) => [id, total - pending - sold]))
-  const survivors: Survivors = { kept: [], dropped: [] }
+  const unreadable = holds.filter((hold) => !isReadable(hold))
+  const survivors: Survivors = {
+    kept: [],
+    dropped: unreadable.map((hold) => ({ hold, is_remembered: false })),
+  }
   const byAge = (one: StoredHold, other: StoredHold) => one.created_at_ms - other.created_at_ms
-  const first = holds.filter(({ id }) => paid.has(id)).sort(byAge)
-  const others = holds.filter(({ id }) => !paid.has(id)).sort(byAge)
+  const readable = holds.filter(isReadable)
+  const first = readable.filter(({ id }) => paid.has(id)).sort(byAge)
+  const others = readable.filter(({ id }) => !paid.has(id)).sort(byAge)
   for (const hold of [...first, ...others]) {
     const is_over = orders.has(hold.id) || (hold.expires_at_ms <= now_ms && !paid.has(hold.id))
     const is_elsewhere = hold.items.some(({ product_id }) => !free.has(product_id))
@@ -80,7 +94,7 @@ async function readHolds(sql: Sql, shard: number, engine: Engine) {
     for (const hold of page) holds.push(hold)
     for (const id of await knownOrderIds(
       sql,
-      page.map(({ id }) => id),
+      page.filter(isReadable).map(({ id }) => id),
     ))
       ordered.add(id)
   })
