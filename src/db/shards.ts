@@ -68,6 +68,15 @@ export async function lockEpochs(sql: Sql, shards: number[]): Promise<Map<number
   return new Map(rows.map(({ shard, epoch }) => [shard, epoch]))
 }
 
+/** The highest epoch of all shards. */
+export async function highestEpoch(sql: Sql): Promise<number> {
+  const { rows } = await sql.query<{ epoch: number | null }>({
+    name: 'highest-epoch',
+    text: 'select max(epoch) as epoch from shards',
+  })
+  return rows[0]?.epoch ?? 0
+}
+
 /** The epochs of all shards that were ever opened. */
 export async function findEpochs(
   sql: Sql,

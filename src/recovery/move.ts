@@ -70,8 +70,11 @@ export function createMover({ engine, db, rebuilder }: { engine: Engine; db: Db;
     const before = await rebuilder.findRecord(sql, shard)
     rebuilder.refuseStranger(before, found)
     const known = await rebuilder.lookBack(sql, shard, [], before, found)
-    const { epoch, redis_identity } = found
-    return { shard, epoch: Math.max(known.epoch, epoch) + 1, redis_identity }
+    return {
+      shard,
+      epoch: await rebuilder.nextEpoch(sql, known, found),
+      redis_identity: found.redis_identity,
+    }
   }
 
   /**

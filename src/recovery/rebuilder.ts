@@ -1,7 +1,7 @@
 import { inTransaction, type Sql } from '../db/client.ts'
 import { isBehind, type Mark, noteBehind } from '../db/marks.ts'
 import { productsOfShard } from '../db/products.ts'
-import { findShard, raiseShard, type ShardRecord, saveShard } from '../db/shards.ts'
+import { findShard, highestEpoch, raiseShard, type ShardRecord, saveShard } from '../db/shards.ts'
 import { noteLosses } from '../db/write-back.ts'
 import { createEngine, type Engine } from '../engine/engine.ts'
 import { parseEpoch } from '../engine/epochs.ts'
@@ -73,20 +73,26 @@ export function createRebuilder(options: {
   }
 
   /**
-   * Throws where a product of this shard may have moved to another one that has not told PostgreSQL of it yet: what was sold of it there
-   * would be sold here again.
+   * Throws where a product of this shard may have been sold in another one that has not told PostgreSQL of it yet, because this one does not
+   * know it or counts more than PostgreSQL: that would be sold here again.
    */
   async function awaitOthers(sql: Sql, shard: number): Promise<void> {
     if (!(await isBehind(sql))) return
     const products = await productsOfShard(sql, shard)
-    const totals = await engine.readFields(
-      shard,
-      'products',
-      products.map(({ id }) => `${id}:total`),
-    )
-    const unknown = products.find((_, at) => totals[at] === null)
-    if (!unknown) return
-    throw new Error(`product ${unknown.id} may have moved to a shard that PostgreSQL has to hear first`)
+    const read = (field: string) =>
+      engine.readFields(
+        shard,
+        'products',
+        products.map(({ id }) => `${id}:${field}`),
+      )
+    const [pending, sold] = await Promise.all([read('pending'), read('sold')])
+    const elsewhere = products.find((product, at) => {
+      const [own_pending, own_sold] = [pending[at] ?? null, sold[at] ?? null]
+      if (own_pending === null || own_sold === null) return true
+      return Number(own_pending) + Number(own_sold) > product.pending + product.sold
+    })
+    if (!elsewhere) return
+    throw new Error(`product ${elsewhere.id} may have been in a shard that PostgreSQL has to hear first`)
   }
 
   return {
@@ -102,6 +108,14 @@ export function createRebuilder(options: {
     },
 
     readRedis,
+
+    /**
+     * The epoch in which a shard is rebuilt: above that of each shard, since orders that were made in another one may come to live here, and
+     * what they name as the epochs of their transitions has to be over.
+     */
+    async nextEpoch(sql: Sql, known: ShardRecord, found: Found): Promise<number> {
+      return Math.max(known.epoch, found.epoch, await highestEpoch(sql)) + 1
+    },
 
     /** Throws StartError where the Redis of a shard belongs to somebody else. Nothing of it may be touched. */
     refuseStranger(known: ShardRecord, found: Found): void {

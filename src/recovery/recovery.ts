@@ -120,7 +120,7 @@ export function createRecovery(options: {
       const is_good = known.epoch > 0 && is_same && !known.is_behind && (doubt !== 'wrong' || is_newer)
       let { epoch } = known
       if (!is_good || (await hasLostProducts(sql, shard, epoch).catch(isBroken))) {
-        epoch = Math.max(known.epoch, found.epoch) + 1
+        epoch = await rebuilder.nextEpoch(sql, known, found)
         const is_other = known.is_behind ? 'PostgreSQL is not what it was' : 'Redis is not what it was'
         const why = known.epoch === 0 ? 'it is new' : is_same && !known.is_behind ? reason : is_other
         await rebuilder.begin(sql, shard, epoch, why)
