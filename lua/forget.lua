@@ -6,15 +6,22 @@
   KEYS[3] parked_payments...  hash    payments that came before their order
   KEYS[4] idem...             string  results of keyed requests
   ARGV[1] epoch
+  ARGV[2] in_ms  after which they go, 0 for at once
   Returns { status }
   Status, first match wins: fenced | forgotten
 ]]
 -- @include fence
 local keys = { epoch = KEYS[1] }
-local epoch, FIRST_FORGOTTEN = ARGV[1], 2
+local epoch, in_ms, FIRST_FORGOTTEN = ARGV[1], ARGV[2], 2
 
 if fenced(keys.epoch, epoch) then
   return { 'fenced' }
 end
-redis.call('UNLINK', unpack(KEYS, FIRST_FORGOTTEN))
+if in_ms == '0' then
+  redis.call('UNLINK', unpack(KEYS, FIRST_FORGOTTEN))
+else
+  for at = FIRST_FORGOTTEN, #KEYS do
+    redis.call('PEXPIRE', KEYS[at], in_ms)
+  end
+end
 return { 'forgotten' }

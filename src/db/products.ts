@@ -47,11 +47,11 @@ export function toProduct({ id, shard, total, pending, sold, version, ...row }: 
   return { id, shard, total, pending, sold, version, terms }
 }
 
-/** All products of a shard with their committed units: what of those is not in unpaid orders is sold. */
+/** All products of a shard with their committed units: what of those is not in unpaid orders is sold. `verify` tells where they are too few. */
 export async function productsOfShard(sql: Sql, shard: number): Promise<ProductRecord[]> {
   const { rows } = await sql.query<ProductRow>({
     name: 'products-of-shard',
-    text: `select ${PRODUCT_COLUMNS}, coalesce(u.units, 0) as pending, p.committed - coalesce(u.units, 0) as sold
+    text: `select ${PRODUCT_COLUMNS}, coalesce(u.units, 0) as pending, greatest(p.committed - coalesce(u.units, 0), 0) as sold
       from products p left join ${PENDING} u on u.product_id = p.id where p.shard = $1 order by p.id`,
     values: [shard],
   })

@@ -264,13 +264,13 @@ export const SIGNATURES = {
     statuses: ['fenced', 'raised'],
   },
   'clear-shard': {
-    keys: ['epoch', 'products', 'deadlines', 'buyers', 'parked', 'extended', 'bought'],
+    keys: ['epoch', 'products', 'deadlines', 'buyers', 'parked', 'extended', 'bought', 'products_before'],
     args: ['epoch'],
     statuses: ['fenced', 'cleared'],
   },
   forget: {
     keys: ['epoch', 'order...', 'parked_payments...', 'idem...'],
-    args: ['epoch'],
+    args: ['epoch', 'in_ms'],
     statuses: ['fenced', 'forgotten'],
   },
   'drop-holds': {

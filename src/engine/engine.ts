@@ -1,6 +1,6 @@
 import type { Observer } from '../metrics/observer.ts'
 import type { FindBought } from './bought.ts'
-import { epochText } from './epochs.ts'
+import { epochText, readEpoch } from './epochs.ts'
 import { createFence, type Fence, type OnClose } from './fence.ts'
 import { createHoldList } from './hold-list.ts'
 import { createHolds } from './holds.ts'
@@ -108,7 +108,7 @@ export function createEngine(options: EngineOptions) {
     async probe(): Promise<number[]> {
       const probed = Array.from({ length: shards }, (_, shard) => shard).map(async (shard) => {
         try {
-          const found = await nodes.of(shard).get(keys.shard(shard, 'epoch'))
+          const found = await readEpoch(nodes.of(shard), keys.shard(shard, 'epoch'))
           if (fence.isOpen(shard) && found !== epochText(fence.epoch(shard), installation)) {
             fence.close(shard, 'Redis has another epoch or none', 'state')
           }

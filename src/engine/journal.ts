@@ -1,5 +1,5 @@
 import { UnavailableError } from '../errors.ts'
-import { parseEpoch } from './epochs.ts'
+import { parseEpoch, readEpoch } from './epochs.ts'
 import type { Fence } from './fence.ts'
 import type { Keys } from './keys.ts'
 import type { Nodes } from './nodes.ts'
@@ -58,7 +58,7 @@ export function createJournal(options: {
       const redis = nodes.of(shard)
       const reading = [
         redis.xrange(key(shard), entry_id, entry_id),
-        redis.get(keys.shard(shard, 'epoch')),
+        readEpoch(redis, keys.shard(shard, 'epoch')),
       ] as const
       const [[found], epoch_there] = await ask('journal', Promise.all(reading))
       if (at_epoch !== undefined && parseEpoch(epoch_there).epoch !== at_epoch) return undefined
@@ -117,7 +117,7 @@ export function createJournal(options: {
         const { product_id, idempotency_key } = adjustment
         undone.push(keys.idem(shard, `stock:${product_id}`, idempotency_key))
       }
-      if (undone.length > 0) await run('forget', shard, { args: {}, keys: undone, epoch })
+      if (undone.length > 0) await run('forget', shard, { args: { in_ms: 0 }, keys: undone, epoch })
     },
 
     /** Notes how far a writer has come, unless the shard has another epoch by now. */

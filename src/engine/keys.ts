@@ -7,6 +7,7 @@ import { tagOf } from './slots.ts'
 export type ShardKey =
   | 'epoch'
   | 'products'
+  | 'products_before'
   | 'holds'
   | 'extended'
   | 'prepaid'

@@ -13,8 +13,11 @@ const TYPES: Partial<Record<ShardKey, string>> = {
   parked: 'zset',
   journal: 'stream',
   dead: 'stream',
+  commits: 'hash',
 }
 const SCAN_COUNT = 2_000
+/** What a rebuild leaves behind is remembered for as long as a final order, should PostgreSQL lose it while it is loaded again. */
+const LEFT_BEHIND_MS = 3 * 24 * 3600 * 1000
 /** Keys forgotten, holds dropped or moved, buyers or results loaded, in one step: 1 ms of Redis. */
 const MAX_STEP = 500
 /** Holds, or fields of a hash, read at once: 1 ms of Redis. */
@@ -34,8 +37,8 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
     for (let at = 0; at < things.length; at += size) yield things.slice(at, at + size)
   }
 
-  async function forget(shard: number, names: string[]): Promise<void> {
-    for (const page of pages(names)) await run('forget', shard, { args: {}, keys: page })
+  async function forget(shard: number, names: string[], in_ms = 0): Promise<void> {
+    for (const page of pages(names)) await run('forget', shard, { args: { in_ms }, keys: page })
   }
 
   /** What the fields of a hash say. In pages: some 100,000 arguments of one call are more than the stack holds. */
@@ -109,14 +112,14 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
     },
 
     /**
-     * Forgets unpaid orders, and the payments parked for orders that have not come: all that would stay for ever; and whatever stands where
-     * the orders of paid holds shall be. Final orders of earlier epochs do not count, and end by themselves.
+     * Lets go of unpaid orders, and of the payments parked for orders that have not come, all that would stay for ever: they count no more, like
+     * final orders of earlier epochs, and end by themselves. Forgets whatever stands where the orders of paid holds shall be.
      */
     async forgetOrders(shard: number): Promise<void> {
-      for (const [listed, kept] of [
-        ['deadlines', 'order'],
-        ['prepaid', 'order'],
-        ['parked', 'parked_payments'],
+      for (const [listed, kept, in_ms] of [
+        ['deadlines', 'order', LEFT_BEHIND_MS],
+        ['prepaid', 'order', 0],
+        ['parked', 'parked_payments', LEFT_BEHIND_MS],
       ] as const) {
         const list = keys.shard(shard, listed)
         for (let from = 0, are_more = true; are_more; from += PAGE) {
@@ -126,11 +129,15 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
           await forget(
             shard,
             ids.map((id) => keys.id(shard, kept, id)),
+            in_ms,
           )
           are_more = members.length === PAGE
         }
       }
     },
+
+    /** Forgets the products as they were before they were loaded again. */
+    forgetBefore: (shard: number): Promise<void> => forget(shard, [keys.shard(shard, 'products_before')]),
 
     /** Forgets keys of another type than the scripts give them: whatever they held is gone already. */
     async forgetMistyped(shard: number): Promise<void> {

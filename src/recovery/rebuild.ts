@@ -158,7 +158,8 @@ async function loadParked(shard: number, engine: Engine, parked: Payment[]): Pro
 /**
  * Rebuilds a shard under the epoch in which `engine` believes and nobody else does yet: totals and committed units from
  * PostgreSQL, holds as they survived in Redis, unpaid orders and parked payments from PostgreSQL. What is over is not looked at, however
- * much there is: orders and results of earlier epochs count no more. The journal must have been finished before.
+ * much there is: orders and results of earlier epochs count no more. What Redis knows stays there until it is loaded again, since PostgreSQL may
+ * lose it meanwhile. The journal must have been finished before.
  */
 export async function rebuildShard(sql: Sql, shard: number, engine: Engine): Promise<Rebuilt> {
   await engine.forgetOrders(shard)
@@ -184,5 +185,6 @@ export async function rebuildShard(sql: Sql, shard: number, engine: Engine): Pro
   })
   await engine.loadBuyers(shard, buyers.units)
   await loadParked(shard, engine, parked)
+  await engine.forgetBefore(shard)
   return { holds: kept.length, dropped: dropped.length, orders }
 }

@@ -4,7 +4,7 @@ import { productsOfShard } from '../db/products.ts'
 import { findShard, highestEpoch, raiseShard, type ShardRecord, saveShard } from '../db/shards.ts'
 import { noteLosses } from '../db/write-back.ts'
 import { createEngine, type Engine } from '../engine/engine.ts'
-import { parseEpoch } from '../engine/epochs.ts'
+import { parseEpoch, readEpoch } from '../engine/epochs.ts'
 import { FORM, formOf, readIdentity, UNFINISHED, unfinishedOn } from '../engine/redis.ts'
 import { StartError } from '../errors.ts'
 import { findAhead } from '../journal/past.ts'
@@ -61,7 +61,7 @@ export function createRebuilder(options: {
   async function readRedis(shard: number): Promise<Found> {
     const redis = await nodes.locate(shard)
     const redis_identity = await readIdentity(redis)
-    return { redis_identity, ...parseEpoch(await redis.get(keys.shard(shard, 'epoch'))) }
+    return { redis_identity, ...parseEpoch(await readEpoch(redis, keys.shard(shard, 'epoch'))) }
   }
 
   /** Tells PostgreSQL what it has lost. */

@@ -3,7 +3,7 @@ import { orderIdsUnpaid } from '../db/orders.ts'
 import { auditCommitted, productsOfShard } from '../db/products.ts'
 import { findShard } from '../db/shards.ts'
 import { createEngine, type Engine } from '../engine/engine.ts'
-import { parseEpoch } from '../engine/epochs.ts'
+import { parseEpoch, readEpoch } from '../engine/epochs.ts'
 import { idOfDeadline } from '../engine/orders.ts'
 import type { Product, Stock } from '../engine/products.ts'
 import type { Hold } from '../engine/records.ts'
@@ -34,7 +34,7 @@ async function look(engine: Engine, db: Db, shard: number, audit: Audit): Promis
   const redis = await nodes.locate(shard)
   const differences: string[] = []
   const known = await db.use((sql) => findShard(sql, shard))
-  const { epoch, installation } = parseEpoch(await redis.get(keys.shard(shard, 'epoch')))
+  const { epoch, installation } = parseEpoch(await readEpoch(redis, keys.shard(shard, 'epoch')))
   if (epoch > 0 && installation !== engine.installation) {
     differences.push('Redis belongs to another installation: neither is to be repaired by the other')
     return { shard, products: [], differences }

@@ -182,10 +182,11 @@ export async function writeBack(
     )
   }
 
+  const tell = (what: string) => void done.losses.push(what)
   await writeProducts()
   // Those that free units go before those that need them.
   const others: RememberedOrder[] = []
-  for await (const page of remembered.orders(shard)) {
+  for await (const page of remembered.orders(shard, tell)) {
     const wanted = await missing(page)
     const freeing = wanted.filter(({ order }) => order.order_status === 'cancelled')
     others.push(...wanted.filter(({ order }) => order.order_status !== 'cancelled'))
@@ -201,7 +202,7 @@ export async function writeBack(
       (one) => `Redis had ${-one.delta} units less of product ${one.product_id}`,
     )
   }
-  for await (const page of remembered.parked(shard)) await writeEach(page, writeParked, tellPayment)
+  for await (const page of remembered.parked(shard, tell)) await writeEach(page, writeParked, tellPayment)
   for await (const page of remembered.paymentKeys(shard)) {
     const known = await findPayments(
       sql,

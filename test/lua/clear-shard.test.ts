@@ -25,6 +25,12 @@ t.test(
     const gone = ['products', 'deadlines', 'buyers', 'parked'].map((name) => `{0}:${name}`)
     for (const key of gone) t.ok(before[key], `${key} was there`)
     const kept = Object.fromEntries(Object.entries(before).filter(([key]) => !gone.includes(key)))
+    const aside = { '{0}:products_before': before['{0}:products'] }
+    t.same(await f.dump(), { ...kept, ...aside }, 'products are put aside')
+    await f.load(2, 5)
+    await f.engine.clearShard(0)
+    t.same(await f.dump(), { ...kept, ...aside }, 'those of a rebuild that broke off take no place of theirs')
+    await f.engine.forgetBefore(0)
     t.same(await f.dump(), kept)
   },
 )

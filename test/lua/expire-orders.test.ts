@@ -1,8 +1,7 @@
 import t from 'tap'
+import { MAX_DUE_ORDERS } from '../../src/engine/sweeping.ts'
 import { type Change, clockAt } from '../fixtures/change.ts'
 import { type Fixture, notice, openFixture, refusedByFence, unchanged } from '../fixtures/redis.ts'
-
-const STEP = 96 // orders that one step looks at
 
 t.test('a sweep of orders is refused with another epoch, and without one', async (t) => {
   const f = await openFixture(t)
@@ -86,11 +85,13 @@ t.test(
 
 t.test('a sweep looks at a bounded number of orders, those first that are due first', async (t) => {
   const f = await openFixture(t)
-  await f.load(1, STEP * 2 + 10)
+  await f.load(1, MAX_DUE_ORDERS * 2 + 10)
   await f.order(5)
-  const late = await Promise.all(Array.from({ length: STEP + 7 }, () => f.order(1, { order_ttl_ms: 1 })))
-  t.equal(late.length, STEP + 7)
-  t.equal((await f.engine.expireOrders(0)).length, STEP)
+  const late = await Promise.all(
+    Array.from({ length: MAX_DUE_ORDERS + 7 }, () => f.order(1, { order_ttl_ms: 1 })),
+  )
+  t.equal(late.length, MAX_DUE_ORDERS + 7)
+  t.equal((await f.engine.expireOrders(0)).length, MAX_DUE_ORDERS)
   await f.equation('after the first step')
   t.equal((await f.engine.expireOrders(0)).length, 7)
   t.match(await f.stock(), { pending: 5 })

@@ -1,8 +1,7 @@
 import t from 'tap'
+import { MAX_PREPAID } from '../../src/engine/sweeping.ts'
 import { clockAt } from '../fixtures/change.ts'
 import { type Fixture, notice, openFixture, refusedByFence, unchanged } from '../fixtures/redis.ts'
-
-const PAGE = 64 // orders that are made of paid holds in one look
 
 /** A hold that is paid for. */
 async function prepaid(f: Fixture) {
@@ -36,8 +35,8 @@ t.test('what is due is named from its moment on, in its order, up to a number', 
 
 t.test('paid holds become orders at their end, many in one step, each once', async (t) => {
   const f = await openFixture(t)
-  await f.load(1, 2 * PAGE)
-  const holds = await Promise.all(Array.from({ length: PAGE + 5 }, () => prepaid(f)))
+  await f.load(1, 2 * MAX_PREPAID)
+  const holds = await Promise.all(Array.from({ length: MAX_PREPAID + 5 }, () => prepaid(f)))
   const last_ms = Math.max(...holds.map(({ expires_at_ms }) => expires_at_ms))
   t.same(await f.engine.orderPrepaid(0), [], 'not before')
   const [released] = holds
@@ -53,7 +52,12 @@ t.test('paid holds become orders at their end, many in one step, each once', asy
       .map(({ id }) => id)
       .sort(),
   )
-  t.match(await f.stock(), { available: 2 * PAGE - (PAGE + 4), held: 0, pending: 0, sold: PAGE + 4 })
+  t.match(await f.stock(), {
+    available: 2 * MAX_PREPAID - (MAX_PREPAID + 4),
+    held: 0,
+    pending: 0,
+    sold: MAX_PREPAID + 4,
+  })
   t.same(f.closed, [])
   await f.equation('at the end')
 })

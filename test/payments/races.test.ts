@@ -1,5 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import type { Entry } from '../../src/engine/records.ts'
+import { MAX_DUE_ORDERS } from '../../src/engine/sweeping.ts'
 import { conservation } from '../fixtures/conservation.ts'
 import { times } from '../fixtures/until.ts'
 import { type Change, type ClockedService, openClockedService } from './fixtures/clocked-service.ts'
@@ -101,7 +103,9 @@ async function race(on: ClockedService, round: number): Promise<{ winners: strin
   const head_start_ms = HEAD_STARTS_MS[round % 2]
   const expiring = times(SWEEPERS, async () => {
     await some(head_start_ms)
-    const entries = await on.engine.expireOrders(0)
+    const entries: Entry[] = []
+    for (let left = BATCH; left > 0; left -= MAX_DUE_ORDERS)
+      entries.push(...(await on.engine.expireOrders(0)))
     await Promise.all(entries.map((entry) => on.writer.commit(entry)))
     return entries.map(({ order }) => `ord_${order?.id}`)
   })

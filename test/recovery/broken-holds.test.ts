@@ -33,3 +33,18 @@ for (const [what, member, in_ms] of [
     t.equal(await app.redis.zscore(holds, member), null)
   })
 }
+
+for (const name of ['epoch', 'commits', 'buyers', 'bought', 'dead'] as const) {
+  t.test(`nor does something else in the place of the key ${name}`, async (t) => {
+    const app = await build(t)
+    const id = await app.product(5, { max_per_customer: 5 })
+    const { order_id } = await app.order(await app.hold(id, 1, { customer_id: 'ada' }))
+    const key = app.engine.keys.shard(0, name)
+    await app.redis.unlink(key)
+    await (name === 'epoch' ? app.redis.hset(key, 'a', 'b') : app.redis.set(key, 'text'))
+    app.engine.fence.close(0, 'a repair was asked for', 'wrong')
+    await isWhole(app)
+    t.match(await app.paid(order_id, 'success'), { outcome: 'applied' })
+    await app.agree(t, 'afterwards')
+  })
+}
