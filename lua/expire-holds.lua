@@ -8,7 +8,7 @@
   KEYS[5] buyers    hash    product:customer -> units
   ARGV[1] epoch
   ARGV[2] limit  holds to take at most
-  Returns { status }, or { 'done', number of dead holds, the longest that one was late in ms, { member, ... } of those that can not be read }
+  Returns { status }, or { 'done', number of dead holds, the longest that one was late in ms, { member, ... } of those that can not be read or given back }
   Status, first match wins: fenced | done
 ]]
 -- @include fence
@@ -25,4 +25,4 @@ local count, since_ms = take_dead_holds(keys, now, limit)
 drop_dead_holds(keys)
 save_buyers(keys.buyers)
 save_stock(keys.products)
-return { 'done', count, count > 0 and now - since_ms or 0, unreadable_members }
+return { 'done', count, count > 0 and now - since_ms or 0, stuck_members }

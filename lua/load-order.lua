@@ -18,7 +18,7 @@ local MAX_ARGS = 1000 -- unpack() has room for some thousands
 
 if fenced(keys.epoch, epoch) then
   return { 'fenced' }
-elseif has_order(keys.order) then
+elseif redis.call('TYPE', keys.order).ok == 'hash' and has_order(keys.order) then
   return { 'known' }
 end
 redis.call('DEL', keys.order)

@@ -24,7 +24,7 @@
     replayed, placed    id|record, expires_at_ms
     not_found, sale_*   product
     limit_exceeded      product, limit
-    unknown_buyer       product: tell by load-bought what the customer bought of it, and ask again
+    unknown_buyer       product: tell by load-bought what the customer bought of it, and ask again; only where there are units
     insufficient_stock  product, reason (sold_out | all_held | too_many), available, retry_after_ms
     backlog             dead holds are still being taken back: ask again
 ]]

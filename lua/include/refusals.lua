@@ -65,9 +65,11 @@ local function refuse_stock(keys, cart, now, default_ttl_ms)
   end
 end
 
--- Why a request can not be granted, or nil.
+-- Why a request can not be granted, or nil. Where there are no units nobody needs to ask what the customer has bought.
 local function refuse(keys, cart, request, now, default_ttl_ms)
-  return cart.refusal
-    or cart.is_limited and refuse_limits(keys, cart, request, now, default_ttl_ms)
-    or refuse_stock(keys, cart, now, default_ttl_ms)
+  local refusal = cart.refusal or cart.is_limited and refuse_limits(keys, cart, request, now, default_ttl_ms) or nil
+  if refusal and refusal[1] ~= 'unknown_buyer' then
+    return refusal
+  end
+  return refuse_stock(keys, cart, now, default_ttl_ms) or refusal
 end

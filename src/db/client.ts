@@ -1,7 +1,7 @@
 import pg from 'pg'
 import { StartError, UnavailableError } from '../errors.ts'
 import { LockedError, SILENCE_LIMIT_MS, withLocks } from './lock.ts'
-import { begin, explainPooler, isLent, READ_ONLY, setUp } from './session.ts'
+import { begin, explainPooler, hangUp, isLent, READ_ONLY, setUp } from './session.ts'
 
 /** A caller waits no longer for PostgreSQL; a batch takes some 10 ms, so this is a server that is away or stuck. */
 const PATIENCE_MS = 900
@@ -188,7 +188,7 @@ export function openDb(
       connected.catch(() => {})
       try {
         return await withLocks({ ...under, ...(on_wait && { on_wait }) }, async (lost) => {
-          lost.addEventListener('abort', () => client.end().catch(() => {}))
+          lost.addEventListener('abort', () => hangUp(client))
           await connected
           lost.throwIfAborted()
           return await work(client)
@@ -197,7 +197,7 @@ export function openDb(
         if (!(error instanceof LockedError)) throw error
         throw new UnavailableError('unavailable', error.message, { cause: error })
       } finally {
-        await client.end().catch(() => {})
+        await hangUp(client)
       }
     },
     close: () => pool.end(),

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import pg from 'pg'
-import { beginWith } from './session.ts'
+import { beginWith, hangUp } from './session.ts'
 
 const CONNECT_TIMEOUT_MS = 5_000
 /** Each try costs PostgreSQL some 100 µs. The first come soon: most locks are given back within milliseconds. */
@@ -116,6 +116,6 @@ export async function withLocks<Result>(
     return await work(lost.signal)
   } finally {
     clearInterval(living)
-    await sql.end().catch(() => {})
+    await hangUp(sql)
   }
 }

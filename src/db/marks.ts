@@ -102,8 +102,8 @@ export async function isUsed(sql: Sql, shard: number, epoch: number, writer: str
 
 /** A writer says once a second that it lives; a server that stands still for a moment makes none dead. */
 const ALIVE_SECONDS = 4
-/** Whoever has been silent for so long is gone, and whatever remembers its commits. */
-const FORGET_DAYS = 30
+/** Whoever has been silent for so long is gone, and others have counted since: what is older than their counts shows by them. */
+const FORGET_DAYS = 1
 
 /** The writers of processes that have been gone for long. One that lives may have written nothing for as long. */
 export async function goneWriters(sql: Sql): Promise<string[]> {

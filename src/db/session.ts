@@ -1,3 +1,5 @@
+import type { Socket } from 'node:net'
+import { setTimeout as wait } from 'node:timers/promises'
 import type pg from 'pg'
 
 /** Settings of PostgreSQL by their names; times are in ms. */
@@ -6,6 +8,15 @@ export type Settings = Record<string, string | number>
 /** What PostgreSQL answers to a write that it does not take. */
 export const READ_ONLY = '25006'
 const SHOW_READ_ONLY = 'show transaction_read_only'
+
+/** A server says good-bye within milliseconds; a machine that is gone never does. */
+const GOODBYE_MS = 1_000
+
+/** Ends a connection, whether or not anybody is there to hear it. */
+export async function hangUp(sql: pg.Client): Promise<void> {
+  await Promise.race([sql.end().catch(() => {}), wait(GOODBYE_MS, undefined, { ref: false })])
+  ;(sql as unknown as { connection: { stream: Socket } }).connection.stream.destroy()
+}
 
 /** Connections whose server is lent to them for one transaction at a time, with what each of those is set to. */
 const lent = new WeakMap<pg.ClientBase, Settings>()
@@ -31,12 +42,24 @@ export async function beginWith(sql: pg.ClientBase, settings: Settings): Promise
   refuse((results as unknown as pg.QueryResult[]).at(-1) as pg.QueryResult)
 }
 
-/** What is prepared under a name stays with the server, and the next transaction may get another one. */
-function forgetNames(sql: pg.ClientBase): void {
+const isBegin = (config: unknown): boolean =>
+  /^begin$/i.test(typeof config === 'string' ? config : ((config as pg.QueryConfig).text ?? ''))
+
+/**
+ * What is prepared under a name stays with the server, and the next transaction may get another one. One that a library begins has the
+ * settings too.
+ */
+function lend(sql: pg.ClientBase, settings: Settings): void {
   const query = sql.query.bind(sql) as (config: unknown, ...others: unknown[]) => unknown
-  const unnamed = (config: unknown, ...others: unknown[]) =>
-    query(typeof config === 'string' ? config : { ...(config as pg.QueryConfig), name: undefined }, ...others)
+  const unnamed = (config: unknown, ...others: unknown[]) => {
+    if (isBegin(config)) return query(`begin; ${setAll('local', settings)}`, ...others)
+    return query(
+      typeof config === 'string' ? config : { ...(config as pg.QueryConfig), name: undefined },
+      ...others,
+    )
+  }
   sql.query = unnamed as typeof sql.query
+  lent.set(sql, settings)
 }
 
 /** Whether the server is this connection's own. A pooler gives its clients numbers of processes that are none. */
@@ -54,8 +77,7 @@ export async function setUp(sql: pg.ClientBase, settings: Settings): Promise<voi
     await sql.query(setAll('session', settings))
     await refuseReadOnly(sql)
   } else {
-    lent.set(sql, settings)
-    forgetNames(sql)
+    lend(sql, settings)
   }
 }
 

@@ -114,12 +114,13 @@ export async function changeTerms<Wrong>(
 }
 
 /** Products whose terms somebody committed and then failed to bring to Redis; `is_new` where it has never had any of theirs. */
-export async function termsLeft(sql: Sql): Promise<Array<Shelved & { is_new: boolean }>> {
+export async function termsLeft(sql: Sql, shards: number[]): Promise<Array<Shelved & { is_new: boolean }>> {
   const { rows } = await sql.query<ShelvedRow & { is_new: boolean }>({
     name: 'terms-left',
     text: `select ${SHELVED}, p.loaded_version = 0 and p.committed = 0 as is_new from products p
-      where p.loaded_version < p.terms_version and p.terms_changed_at < now() - make_interval(secs => $1) order by p.id limit $2`,
-    values: [MIN_AGE_SECONDS, MAX_LEFT],
+      where p.loaded_version < p.terms_version and p.terms_changed_at < now() - make_interval(secs => $1)
+        and p.shard = any($3::int[]) order by p.id limit $2`,
+    values: [MIN_AGE_SECONDS, MAX_LEFT, shards],
   })
   return rows.map(({ is_new, ...row }) => ({ ...toShelved(row), is_new }))
 }

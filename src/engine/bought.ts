@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import { UnavailableError } from '../errors.ts'
 import { gather } from '../gather.ts'
 import type { Fence } from './fence.ts'
@@ -12,6 +13,9 @@ const MAX_WAITING = 2_000
 const MAX_WAIT_MS = 500
 
 export type Buyer = { product_id: number; customer_id: string }
+
+/** What a buyer waits for this, connecting to PostgreSQL and all: he has the rest of the 3 s for his hold. */
+const LIMIT_MS = 1_500
 
 /** Tells how many units each of these customers had in orders that were paid before a shard had this epoch. */
 export type FindBought = (buyers: Buyer[], epoch: number) => Promise<number[]>
@@ -50,12 +54,25 @@ export function createBought(options: {
     }),
   )
 
+  async function refuseLate(signal: AbortSignal): Promise<never> {
+    await setTimeout(LIMIT_MS, undefined, { signal })
+    throw new UnavailableError('unavailable', 'PostgreSQL does not say in time what a buyer has bought')
+  }
+
   /** Tells a shard what the customer of a request bought of its products. Rejects with UnavailableError where PostgreSQL does not say. */
   return async (
     shard: number,
     { items, customer_id }: { items: Array<{ product_id: number }>; customer_id: string | null },
   ) => {
     const buyer = customer_id ?? ''
-    await Promise.all(items.map(({ product_id }) => gathers[shard]?.add({ product_id, customer_id: buyer })))
+    const told = items.map(({ product_id }) => gathers[shard]?.add({ product_id, customer_id: buyer }))
+    const waiting = new AbortController()
+    const late = refuseLate(waiting.signal)
+    late.catch(() => {})
+    try {
+      await Promise.race([Promise.all(told), late])
+    } finally {
+      waiting.abort()
+    }
   }
 }

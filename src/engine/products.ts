@@ -9,6 +9,8 @@ import type { Run } from './run.ts'
 /** Each product costs Redis some 5 µs. */
 const MAX_BATCH = 256
 const MAX_IN_FLIGHT = 1
+/** Products loaded at once, each in a step of its own. */
+const LOADS_AT_ONCE = 500
 /** As much as may wait: in a flood all that one turn of the event loop brought goes out. */
 const MAX_FULL_IN_FLIGHT = 16
 /** What comes on top is refused at once rather than answered late. */
@@ -32,6 +34,8 @@ export type Terms = {
   max_per_customer: number | null
 }
 
+/** Where a product is new to its shard. */
+type Counts = { total: number | null; held?: number; pending?: number; sold?: number; version?: number }
 export type Stock = { total: number; available: number; held: number; pending: number; sold: number }
 export type ProductState = 'available' | 'all_held' | 'sold_out' | 'not_started' | 'ended' | 'paused'
 export type Product = { id: number; terms: Terms; stock: Stock; state: ProductState }
@@ -115,6 +119,30 @@ export function createProducts(options: {
     }),
   )
 
+  /**
+   * Sets a product's terms, unless the shard has those of a higher version; its counters too where the shard does not know
+   * it
+   * yet, unless `total` is null. `recount` changes nothing: the product is limited by customer now and its units were not counted by customer
+   * so far, which only a rebuild of the shard can make up for.
+   */
+  async function loadProduct(
+    shard: number,
+    product_id: number,
+    terms: Terms,
+    counts: Counts,
+  ): Promise<LoadProduct> {
+    const rest = Object.entries(terms).flatMap(([term, value]) => [
+      term,
+      typeof value === 'boolean' ? Number(value) : (value ?? ''),
+    ])
+    const args = { product: product_id, held: 0, pending: 0, sold: 0, version: 0, ...counts }
+    const [status] = await run('load-product', shard, {
+      args: { ...args, total: counts.total ?? '' },
+      rest,
+    })
+    return status
+  }
+
   return {
     /** A product with its counters at this moment, or undefined where Redis does not know it. */
     async readProduct(product_id: number): Promise<Product | undefined> {
@@ -139,28 +167,21 @@ export function createProducts(options: {
       })
     },
 
-    /**
-     * Sets a product's terms, unless the shard has those of a higher version; its counters too where the shard does not know
-     * it
-     * yet, unless `total` is null. `recount` changes nothing: the product is limited by customer now and its units were not counted by customer
-     * so far, which only a rebuild of the shard can make up for.
-     */
-    async loadProduct(
+    loadProduct,
+
+    /** The same for many of them, which go out together. */
+    async loadProducts(
       shard: number,
-      product_id: number,
-      terms: Terms,
-      counts: { total: number | null; held?: number; pending?: number; sold?: number; version?: number },
-    ): Promise<LoadProduct> {
-      const rest = Object.entries(terms).flatMap(([term, value]) => [
-        term,
-        typeof value === 'boolean' ? Number(value) : (value ?? ''),
-      ])
-      const args = { product: product_id, held: 0, pending: 0, sold: 0, version: 0, ...counts }
-      const [status] = await run('load-product', shard, {
-        args: { ...args, total: counts.total ?? '' },
-        rest,
-      })
-      return status
+      products: Array<{ id: number; terms: Terms; counts: Counts }>,
+    ): Promise<LoadProduct[]> {
+      const loaded: LoadProduct[] = []
+      for (let at = 0; at < products.length; at += LOADS_AT_ONCE) {
+        const page = products.slice(at, at + LOADS_AT_ONCE)
+        loaded.push(
+          ...(await Promise.all(page.map(({ id, terms, counts }) => loadProduct(shard, id, terms, counts)))),
+        )
+      }
+      return loaded
     },
 
     /** Adds `delta` units, or takes free ones out of the sale; once for each idempotency key. */

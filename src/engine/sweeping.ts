@@ -71,9 +71,9 @@ export function createSweeping(options: {
     async expireHolds(shard: number): Promise<{ count: number; late_ms: number; are_more: boolean }> {
       const epoch = fence.epoch(shard)
       const call = { args: { limit: MAX_DEAD_HOLDS } }
-      const [, count, late_ms, unreadable] = await run('expire-holds', shard, call)
-      due.passOver(shard, 'holds', unreadable, epoch)
-      return { count, late_ms, are_more: count > 0 && count + unreadable.length === MAX_DEAD_HOLDS }
+      const [, count, late_ms, stuck] = await run('expire-holds', shard, call)
+      due.passOver(shard, 'holds', stuck, epoch)
+      return { count, late_ms, are_more: count > 0 && count + stuck.length === MAX_DEAD_HOLDS }
     },
 
     /** Makes the orders of holds that were paid for, at their end. */

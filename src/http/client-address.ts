@@ -7,7 +7,7 @@ import type { Config } from '../config.ts'
 /** What proxies write: an address, alone or with the port of the connection; of IPv6 it may stand in brackets or name a zone. */
 const FORMS = /^(?:\[(?<v6>[^\]]*)\](?::\d+)?|(?<v4>[\d.]+):\d+)$/
 
-function addressIn(text: string): string | undefined {
+function addressIn(text = ''): string | undefined {
   const { v6, v4 } = FORMS.exec(text)?.groups ?? {}
   const [address = ''] = (v6 ?? v4 ?? text).split('%')
   return isIP(address) === 0 ? undefined : address
@@ -28,4 +28,4 @@ export function trustProxy(
  * household has each. What is no address counts as the proxy that said it.
  */
 export const clientAddress = ({ ip, socket }: FastifyRequest): string =>
-  normalizeIP(addressIn(ip ?? '') ?? socket.remoteAddress ?? '')
+  normalizeIP(addressIn(ip) ?? socket.remoteAddress ?? '')

@@ -53,9 +53,9 @@ export function createFinisher(engine: Engine, writer: Writer, min_age_ms = MIN_
     looks_by_shard.set(shard, looks)
     looks.push({ last_id: await engine.journal.lastId(shard), at_ms: performance.now() })
     const old = looks.filter(({ at_ms }) => at_ms <= performance.now() - min_age_ms)
+    looks.splice(0, old.length - 1)
     const up_to = old.at(-1)?.last_id
     if (!up_to) return
-    looks.splice(0, old.length - 1)
     await finishJournal(engine, writer, shard, { up_to })
   }
 }

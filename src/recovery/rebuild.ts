@@ -38,8 +38,7 @@ function paidFor(holds: Hold[], parked: Payment[]): Set<string> {
 
 /**
  * Which holds go on: those that are alive and not orders already, as long as there are units for them; first those whose
- * money has come, then the earliest. What does not fit beside the orders of PostgreSQL is dropped and remembered as gone, what can not be
- * read is dropped.
+ * money has come, then the earliest. What does not fit beside the orders of PostgreSQL is dropped and remembered as gone.
  * Holds of products that live in another shard are what a move has left here, or brought here before it broke off: they go
  * on there.
  */
@@ -51,15 +50,10 @@ export function chooseSurvivors(
   now_ms: number,
 ): Survivors {
   const free = new Map(products.map(({ id, total, pending, sold }) => [id, total - pending - sold]))
-  const unreadable = holds.filter((hold) => !isReadable(hold))
-  const survivors: Survivors = {
-    kept: [],
-    dropped: unreadable.map((hold) => ({ hold, is_remembered: false })),
-  }
+  const survivors: Survivors = { kept: [], dropped: [] }
   const byAge = (one: StoredHold, other: StoredHold) => one.created_at_ms - other.created_at_ms
-  const readable = holds.filter(isReadable)
-  const first = readable.filter(({ id }) => paid.has(id)).sort(byAge)
-  const others = readable.filter(({ id }) => !paid.has(id)).sort(byAge)
+  const first = holds.filter(({ id }) => paid.has(id)).sort(byAge)
+  const others = holds.filter(({ id }) => !paid.has(id)).sort(byAge)
   for (const hold of [...first, ...others]) {
     const is_over = orders.has(hold.id) || (hold.expires_at_ms <= now_ms && !paid.has(hold.id))
     const is_elsewhere = hold.items.some(({ product_id }) => !free.has(product_id))
@@ -86,19 +80,17 @@ async function eachPage<Page>(
   }
 }
 
-/** All holds of a shard, and the ids of those that are orders by now. */
+/** All holds of a shard, those that nobody can read apart, and the ids of those that are orders by now. */
 async function readHolds(sql: Sql, shard: number, engine: Engine) {
   const holds: StoredHold[] = []
+  const unreadable: StoredHold[] = []
   const ordered = new Set<string>()
   await eachPage(engine.holdPages(shard), async (page) => {
-    for (const hold of page) holds.push(hold)
-    for (const id of await knownOrderIds(
-      sql,
-      page.filter(isReadable).map(({ id }) => id),
-    ))
-      ordered.add(id)
+    for (const hold of page) (isReadable(hold) ? holds : unreadable).push(hold)
+    const ids = page.filter(isReadable).map(({ id }) => id)
+    for (const id of await knownOrderIds(sql, ids)) ordered.add(id)
   })
-  return { holds, ordered }
+  return { holds, unreadable, ordered }
 }
 
 function heldUnits(kept: Hold[]): Map<number, number> {
@@ -166,14 +158,16 @@ export async function rebuildShard(sql: Sql, shard: number, engine: Engine): Pro
   const now_ms = await engine.clearShard(shard)
   const products = await productsOfShard(sql, shard)
   const parked = await parkedPayments(sql, shard)
-  const { holds, ordered } = await readHolds(sql, shard, engine)
+  const { holds, unreadable, ordered } = await readHolds(sql, shard, engine)
   const paid = paidFor(holds, parked)
   const { kept, dropped } = chooseSurvivors(holds, ordered, paid, products, now_ms)
-  await engine.dropHolds(shard, dropped)
+  const nobodys = unreadable.map((hold) => ({ hold, is_remembered: false }))
+  await engine.dropHolds(shard, [...dropped, ...nobodys])
   const held = heldUnits(kept)
-  for (const { id, terms, total, pending, sold, version } of products) {
-    await engine.loadProduct(shard, id, terms, { total, held: held.get(id) ?? 0, pending, sold, version })
-  }
+  const loads = products.map(({ id, terms, total, pending, sold, version }) => {
+    return { id, terms, counts: { total, held: held.get(id) ?? 0, pending, sold, version } }
+  })
+  await engine.loadProducts(shard, loads)
   await engine.loadHolds(shard, kept, paid)
   const buyers = createBuyers(products)
   for (const hold of kept) buyers.count(hold)
@@ -186,5 +180,5 @@ export async function rebuildShard(sql: Sql, shard: number, engine: Engine): Pro
   await engine.loadBuyers(shard, buyers.units)
   await loadParked(shard, engine, parked)
   await engine.forgetBefore(shard)
-  return { holds: kept.length, dropped: dropped.length, orders }
+  return { holds: kept.length, dropped: dropped.length + nobodys.length, orders }
 }

@@ -70,14 +70,12 @@ export function createPublisher(options: {
     publish,
     /** Publishes what another process committed and did not bring to Redis, in the shards that are open. */
     async publishLeft(): Promise<void> {
-      const left = (await db.use(termsLeft)).filter(({ shard }) => engine.fence.isOpen(shard))
-      // A shard that does not answer holds up no other.
-      const shards = [...new Set(left.map(({ shard }) => shard))].map(async (own) => {
-        for (const { is_new, ...product } of left.filter(({ shard }) => shard === own)) {
-          await publish(product, is_new)
-        }
-      })
-      const failed = (await Promise.allSettled(shards)).find(({ status }) => status === 'rejected')
+      const all = Array.from({ length: engine.shards }, (_, shard) => shard)
+      const open = all.filter((shard) => engine.fence.isOpen(shard))
+      const left = await db.use((sql) => termsLeft(sql, open))
+      // Neither a shard that does not answer nor a product that can not be loaded holds up any other.
+      const published = left.map(({ is_new, ...product }) => publish(product, is_new))
+      const failed = (await Promise.allSettled(published)).find(({ status }) => status === 'rejected')
       if (failed?.status === 'rejected') throw failed.reason
     },
   }

@@ -12,6 +12,8 @@ import { findAhead, recallOpen } from '../journal/past.ts'
 
 /** How often both sides are asked whether they are still the same: a proxy may put another one behind a living connection. */
 const WATCH_EVERY_MS = 1_000
+/** So often it forgets processes that are gone. */
+const FORGET_EVERY_MS = 3_600_000
 const STRANGE_DATABASE = 'PostgreSQL is the database of another installation'
 const PAST = 'PostgreSQL has come back from the past'
 
@@ -87,15 +89,28 @@ export function createWatch(options: {
     }
   }
 
+  /** Forgets the writers of processes that have been gone for long: first in every Redis, where their marks would else seem ahead. */
+  async function forgetGone(): Promise<void> {
+    const gone = await db.use(goneWriters)
+    if (gone.length === 0) return
+    for (const shard of all) await engine.remembered.forgetMarks(shard, gone)
+    await db.use((sql) => forgetWriters(sql, gone))
+  }
+
   /** Looks again and again until it is stopped. */
   async function run(stopped: AbortSignal): Promise<void> {
     let looking: Promise<void> | undefined
+    let forgot_ms = performance.now()
     while (!stopped.aborted) {
       await setTimeout(WATCH_EVERY_MS, undefined, { signal: stopped }).catch(() => {})
       // A PostgreSQL that is slow must not keep anybody from looking at Redis.
       looking ??= lookAtPostgres().finally(() => {
         looking = undefined
       })
+      if (performance.now() - forgot_ms >= FORGET_EVERY_MS) {
+        forgot_ms = performance.now()
+        await forgetGone().catch(() => {})
+      }
       const by_server = new Map<Redis, number[]>()
       for (const shard of all.filter((one) => fence.isOpen(one))) {
         const redis = nodes.of(shard)
@@ -129,12 +144,6 @@ export function createWatch(options: {
       await db.transaction((sql) => noteUse(sql, marks.watch, none))
     },
 
-    /** Forgets the writers of processes that have been gone for long: first in every Redis, where their marks would else seem ahead. */
-    async forgetGone(): Promise<void> {
-      const gone = await db.use(goneWriters)
-      if (gone.length === 0) return
-      for (const shard of all) await engine.remembered.forgetMarks(shard, gone)
-      await db.use((sql) => forgetWriters(sql, gone))
-    },
+    forgetGone,
   }
 }

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { openDb } from '../../src/db/client.ts'
 import { withLocks } from '../../src/db/lock.ts'
 import { createDatabase } from '../fixtures/database.ts'
 import { openWay } from '../fixtures/outage.ts'
@@ -41,4 +42,17 @@ t.test('a holder that stands still loses its locks, and hears of it', async (t) 
     'somebody else gets them',
   )
   await holding
+})
+
+t.test('work under a lock ends also where nobody is there any more to say good-bye to', async (t) => {
+  const way = await openWay(t, database.url)
+  const db = openDb(way.url)
+  t.equal(
+    await db.locked([3], async (sql) => {
+      await sql.query('select 1')
+      way.stall()
+      return 'done'
+    }),
+    'done',
+  )
 })

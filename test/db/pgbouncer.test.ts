@@ -1,6 +1,10 @@
+import { sql } from 'drizzle-orm'
+import { drizzle } from 'drizzle-orm/node-postgres'
+import pg from 'pg'
 import t, { type Test } from 'tap'
 import { checkDb, openDb, type Sql } from '../../src/db/client.ts'
 import { migrateDb } from '../../src/db/migrate.ts'
+import { setUp } from '../../src/db/session.ts'
 import { build } from '../fixtures/app.ts'
 import { createDatabase, type Database } from '../fixtures/database.ts'
 import { NO_PGBOUNCER, openPgBouncer } from '../fixtures/pgbouncer.ts'
@@ -144,3 +148,16 @@ t.test(
     t.match(await refusals(asking.href), [wrong_start, wrong_start])
   },
 )
+
+t.test('a transaction that a library begins behind a pooler has its limits too', { skip }, async (t) => {
+  const database = await createDatabase(t)
+  const bouncer = await openPgBouncer(t, database.url, { pool_mode: 'transaction' })
+  const client = new pg.Client({ connectionString: bouncer.url })
+  await client.connect()
+  t.teardown(() => client.end())
+  await setUp(client, { lock_timeout: 30_000 })
+  await drizzle(client).transaction(async (tx) => {
+    t.match((await tx.execute(sql.raw('show lock_timeout'))).rows, [{ lock_timeout: '30s' }])
+  })
+  t.match((await client.query('show lock_timeout')).rows, [{ lock_timeout: '0' }], 'and nobody else has')
+})

@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { get, type IncomingMessage } from 'node:http'
+import { connect } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
@@ -171,4 +173,37 @@ t.test('who follows more than his share is refused, and somebody else is not', a
     body: { code: 'rate_limited' },
   })
   t.equal((await follow(t, origin, other, from('192.0.2.1'))).stream.statusCode, 200)
+})
+
+t.test('listeners who left while their product was read take nobody’s place', async (t) => {
+  const PLACES = 4
+  const server = Fastify()
+  const { engine, lookup } = app.service
+  let waiting = 0
+  const readProduct: typeof engine.readProduct = async (id) => {
+    waiting += 1
+    await wait(50)
+    return engine.readProduct(id)
+  }
+  const max_following = { listeners: PLACES, products: 1_000, follows: 1_000 }
+  await server.register(stockStreamRoutes, {
+    engine: { ...engine, readProduct },
+    lookup,
+    max_following,
+  } as never)
+  const origin = await server.listen({ port: 0, host: '127.0.0.1' })
+  t.teardown(() => server.close())
+  const id = await app.product(5)
+  const { port } = new URL(origin)
+  await times(PLACES * 2, async (at) => {
+    const socket = connect(Number(port), '127.0.0.1')
+    await once(socket, 'connect')
+    socket.write(`GET /api/products/${id}/stock/stream HTTP/1.1\r\nhost: localhost\r\n\r\n`)
+    await until('it is read', () => waiting > at)
+    if (at % 2) socket.destroy()
+    else socket.resetAndDestroy()
+  })
+  await wait(100)
+  const { events } = await follow(t, origin, id)
+  await until('the first event of somebody else', () => events.length === 1)
 })

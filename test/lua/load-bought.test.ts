@@ -97,6 +97,13 @@ t.test('while PostgreSQL does not say, such a hold is refused, and changes nothi
   t.match(await f.place(1), { status: 'customer_required' })
 })
 
+t.test('nobody waits for PostgreSQL without end', async (t) => {
+  const f = await openFixture(t)
+  await f.load(1, 20, { max_per_customer: LIMIT }, { pending: 0, sold: 5 })
+  const engine = f.open({ findBought: () => new Promise(() => {}) })
+  await unchanged(t, f, () => t.rejects(f.place(1, { engine, ...ADA }), { code: 'unavailable' }))
+})
+
 t.test('an answer that comes after the next rebuild is not told to it', async (t) => {
   const f = await openFixture(t)
   await f.load(1, 20, { max_per_customer: LIMIT }, { pending: 0, sold: 5 })

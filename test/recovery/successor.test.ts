@@ -119,8 +119,8 @@ const CONTROLS: Array<{
     what: 'forgets without a look at the epoch',
     change: [
       [
-        "if fenced(keys.epoch, epoch) then\n  return { 'fenced' }\nend\nredis.call('UNLINK', unpack(KEYS",
-        "redis.call('UNLINK', unpack(KEYS",
+        "if fenced(keys.epoch, epoch) then\n  return { 'fenced' }\nend\nif in_ms == '0' then",
+        "if in_ms == '0' then",
       ],
     ],
     at: ['forget 1', 'forget 2'],

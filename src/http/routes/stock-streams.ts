@@ -26,6 +26,8 @@ export const stockStreamRoutes: FastifyPluginAsyncTypebox<Deps & { max_following
   app.addHook('preClose', async () => stream.close())
 
   function follow(reply: FastifyReply, products: FollowedProduct[], format: Format): FastifyReply {
+    // Whoever has gone while Redis was asked would never be heard to leave.
+    if (reply.raw.destroyed) return reply.hijack()
     const client = clientAddress(reply.request)
     const room = stream.roomFor(
       client,
