@@ -174,22 +174,32 @@ export function openDb(
       on_wait?: () => void,
     ): Promise<Result> {
       const under = { database_url, locks, wait_ms: ADVISORY_LOCK_WAIT_MS, connect_timeout_ms: patience_ms }
-      const client = new pg.Client({
-        connectionString: database_url,
-        connectionTimeoutMillis: patience_ms,
-        application_name: 'holdfast rebuild',
-        query_timeout: LOCKED_QUERY_TIMEOUT_MS,
-        // What does not wait for another answer is sent together: whoever opens a shard asks a lot.
-        pipeline: true,
-      })
-      client.on('error', () => {})
-      // Both connections at once: a shard is closed meanwhile. Nobody works before the locks are taken.
-      const connected = client.connect().then(() => setUp(client, LOCKED_SETTINGS))
-      connected.catch(() => {})
+      function connect() {
+        const client = new pg.Client({
+          connectionString: database_url,
+          connectionTimeoutMillis: patience_ms,
+          application_name: 'holdfast rebuild',
+          query_timeout: LOCKED_QUERY_TIMEOUT_MS,
+          // What does not wait for another answer is sent together: whoever opens a shard asks a lot.
+          pipeline: true,
+        })
+        client.on('error', () => {})
+        const ready = client.connect().then(() => setUp(client, LOCKED_SETTINGS))
+        ready.catch(() => {})
+        return { client, ready }
+      }
+      // Both connections at once: a shard is closed meanwhile. Who has to wait for the locks keeps but one.
+      let own: ReturnType<typeof connect> | undefined = connect()
+      const on_busy = () => {
+        if (own) void hangUp(own.client)
+        own = undefined
+      }
       try {
-        return await withLocks({ ...under, ...(on_wait && { on_wait }) }, async (lost) => {
+        return await withLocks({ ...under, on_busy, ...(on_wait && { on_wait }) }, async (lost) => {
+          own ??= connect()
+          const { client, ready } = own
           lost.addEventListener('abort', () => hangUp(client))
-          await connected
+          await ready
           lost.throwIfAborted()
           return await work(client)
         })
@@ -197,7 +207,7 @@ export function openDb(
         if (!(error instanceof LockedError)) throw error
         throw new UnavailableError('unavailable', error.message, { cause: error })
       } finally {
-        await hangUp(client)
+        if (own) await hangUp(own.client)
       }
     },
     close: () => pool.end(),

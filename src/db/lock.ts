@@ -55,17 +55,25 @@ async function tryLocks(sql: pg.Client, locks: number[]): Promise<number | undef
   return undefined
 }
 
+type Hears = {
+  /** Hears each time that somebody else has a lock. */
+  on_busy?: () => void
+  /** Hears once who has the lock, where one has to wait for long. */
+  on_wait?: (holder: Holder | undefined) => void
+}
+
 async function takeLocks(
   sql: pg.Client,
   locks: number[],
   wait_ms: number,
-  on_wait?: (holder: Holder | undefined) => void,
+  { on_busy, on_wait }: Hears,
 ): Promise<void> {
   const started_ms = performance.now()
   let is_told = false
   for (;;) {
     const taken = await tryLocks(sql, locks)
     if (taken === undefined) return
+    on_busy?.()
     const waited_ms = performance.now() - started_ms
     const is_over = waited_ms >= wait_ms
     const is_long: boolean = !is_told && waited_ms >= TELL_AFTER_MS
@@ -90,12 +98,10 @@ export async function withLocks<Result>(
     locks: number[]
     wait_ms: number
     connect_timeout_ms?: number
-    /** Hears once who has the lock, where one has to wait for long. */
-    on_wait?: (holder: Holder | undefined) => void
-  },
+  } & Hears,
   work: (lost: AbortSignal) => Promise<Result>,
 ): Promise<Result> {
-  const { database_url, locks, wait_ms, on_wait, connect_timeout_ms = CONNECT_TIMEOUT_MS } = options
+  const { database_url, locks, wait_ms, connect_timeout_ms = CONNECT_TIMEOUT_MS } = options
   const sql = new pg.Client({
     connectionString: database_url,
     connectionTimeoutMillis: connect_timeout_ms,
@@ -108,7 +114,7 @@ export async function withLocks<Result>(
   let living: NodeJS.Timeout | undefined
   try {
     await sql.connect()
-    await takeLocks(sql, locks, wait_ms, on_wait)
+    await takeLocks(sql, locks, wait_ms, options)
     living = setInterval(
       () => sql.query('select 1').catch((error) => lost.abort(error)),
       SIGN_OF_LIFE_EVERY_MS,

@@ -15,6 +15,7 @@ const TYPES: Partial<Record<ShardKey, string>> = {
   dead: 'stream',
   commits: 'hash',
 }
+const COUNTS = ['terms_version', 'total', 'available', 'held', 'pending', 'sold'] as const
 const SCAN_COUNT = 2_000
 /** What a rebuild leaves behind is remembered for as long as a final order, should PostgreSQL lose it while it is loaded again. */
 const LEFT_BEHIND_MS = 3 * 24 * 3600 * 1000
@@ -99,6 +100,32 @@ export function createRebuilding(options: { nodes: Nodes; run: Run; keys: Keys }
 
   return {
     readFields,
+
+    /**
+     * What a shard has of products, null where it does not know one: the version of its terms, and whether its counters are such as a script
+     * takes. Those of one product are read in one moment, since others may sell it meanwhile.
+     */
+    async readCounts(
+      shard: number,
+      product_ids: number[],
+    ): Promise<Array<{ version: number; is_sound: boolean } | null>> {
+      const seen: Array<{ version: number; is_sound: boolean } | null> = []
+      for (const page of pages(product_ids)) {
+        const fields = page.flatMap((id) => COUNTS.map((field) => `${id}:${field}`))
+        const values = await readFields(shard, 'products', fields)
+        for (let at = 0; at < values.length; at += COUNTS.length) {
+          const [version, total, ...parts] = values
+            .slice(at, at + COUNTS.length)
+            .map((text) => text ?? 'none')
+          const counts = parts.map(Number)
+          const sum = counts.reduce((one, other) => one + other, 0)
+          const are_counts = counts.every((count) => count >= 0 && Number.isSafeInteger(count))
+          const is_sound = are_counts && sum === Number(total)
+          seen.push(total === 'none' ? null : { version: Number(version) || 0, is_sound })
+        }
+      }
+      return seen
+    },
 
     /** Raises the epoch of a shard to that in which this engine believes. Rejects where it is that already, or a later one. */
     async raiseEpoch(shard: number): Promise<void> {

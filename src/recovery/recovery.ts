@@ -59,29 +59,17 @@ export function createRecovery(options: {
   /** Loads terms, and products that Redis has never seen. Returns whether it has lost any that it must know, or can not tell. */
   async function hasLostProducts(sql: Sql, shard: number, epoch: number): Promise<boolean> {
     const products = await productsOfShard(sql, shard)
-    const read = (field: string) =>
-      engine.readFields(
-        shard,
-        'products',
-        products.map(({ id }) => `${id}:${field}`),
-      )
-    const [versions = [], totals = [], ...parts] = await Promise.all(
-      ['terms_version', 'total', 'available', 'held', 'pending', 'sold'].map(read),
+    const seen = await engine.readCounts(
+      shard,
+      products.map(({ id }) => id),
     )
-    const missing = products.filter((_, at) => totals[at] === null)
-    const isSound = (at: number) => {
-      const counts = parts.map((part) => Number(part[at] ?? Number.NaN))
-      const sum = counts.reduce((one, other) => one + other, 0)
-      return counts.every((count) => count >= 0 && Number.isSafeInteger(count)) && sum === Number(totals[at])
-    }
-    if (products.some((_, at) => totals[at] !== null && !isSound(at))) return true
+    const missing = products.filter((_, at) => seen[at] === null)
+    if (seen.some((counts) => counts?.is_sound === false)) return true
     // A product without orders may be new; but where none is known any more, live holds count on units that are gone.
     const has_holds = (await nodes.of(shard).exists(keys.shard(shard, 'holds'))) === 1
     const all_missing = missing.length === products.length && has_holds
     if (all_missing || missing.some(({ pending, sold }) => pending + sold > 0)) return true
-    const news = products.filter(
-      ({ version }, at) => totals[at] === null || Number(versions[at] ?? 0) < version,
-    )
+    const news = products.filter(({ version }, at) => (seen[at]?.version ?? 0) < version || seen[at] === null)
     const loads = news.map(({ id, terms, total, version }) => {
       return { id, terms, counts: { total, pending: 0, sold: 0, version } }
     })

@@ -91,7 +91,8 @@ for (const [when, known] of [
     if (known !== undefined) await opened.database.query('analyze')
     const at_first = await reads(opened, () => writeAndCancel(opened.db))
     t.ok(at_first < 20 * BATCH * 10, `${at_first} rows`)
-    t.equal(await reads(opened, () => writeAndCancel(opened.db)), at_first)
+    const later_on = await reads(opened, () => writeAndCancel(opened.db))
+    t.ok(later_on <= at_first, `${at_first} rows at first, then ${later_on}`)
   })
 }
 
