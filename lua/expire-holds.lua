@@ -21,7 +21,7 @@ if fenced(keys.epoch, epoch) then
   return { 'fenced' }
 end
 local now = clock_ms()
-local count, since_ms = take_dead_holds(keys, now, limit)
+local count, since_ms = take_dead_holds(keys, now, limit, true)
 drop_dead_holds(keys)
 save_buyers(keys.buyers)
 save_stock(keys.products)
