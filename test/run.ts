@@ -78,7 +78,7 @@ const CLUSTER_TESTS = 'test/cluster/**'
 /** What a run on a cluster leaves out: where there is but one Redis, or none, or where once is enough. */
 const NOT_ON_CLUSTER: Record<string, string> = {
   'test/*.test.ts': 'knows no Redis, or starts the service on an embedded one',
-  'test/{bench,e2e,embedded}/**': 'starts servers of its own',
+  'test/{bench,e2e,embedded,explore}/**': 'starts servers of its own',
   'test/{db,desk,ops}/**': 'knows no Redis',
   'test/{browser,client,docs}/**': 'sees the service from outside, which does not show what it runs on',
   'test/engine/{ids,slots}.test.ts': 'knows no Redis',

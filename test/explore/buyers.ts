@@ -1,0 +1,101 @@
+import type { Chance } from './chance.ts'
+import type { Running, World } from './world.ts'
+
+/* What clients do, and what they were told: nothing of that may turn out to be untrue. */
+
+/** What was answered 2xx, in the order in which it was. */
+export type Told =
+  | { what: 'order'; order_id: string }
+  | { what: 'cancelled'; order_id: string }
+  | { what: 'payment'; order_id: string; key: string; status: 'success' | 'failed'; outcome: string }
+  | { what: 'refused'; order_id: string; status: number; code: string }
+
+export type Ledger = { told: Told[] /** Since when Redis may have lost holds. */; losses: number }
+
+const MAX_TRIES = 6
+
+/** Sends to whichever process lives until one of them knows what became of it; 503 means that nobody does. */
+async function patiently(
+  world: World,
+  chance: Chance,
+  send: (to: Running) => ReturnType<World['send']>,
+): Promise<Awaited<ReturnType<World['send']>> | undefined> {
+  for (let tries = 0; tries < MAX_TRIES; tries += 1) {
+    const living = world.running()
+    if (living.length > 0) {
+      const to = chance.pick(living)
+      const died = new Promise<undefined>((resolve) => world.onDeath(to.actor, () => resolve(undefined)))
+      const reply = await Promise.race([send(to), died])
+      if (reply && reply.status !== 503) return reply
+    }
+    await world.later()
+  }
+  return undefined
+}
+
+/** A buyer: holds, orders, pays or not, cancels or not, each perhaps twice. */
+export async function buy(
+  world: World,
+  chance: Chance,
+  product_ids: number[],
+  ledger: Ledger,
+): Promise<void> {
+  const product_id = chance.pick(product_ids)
+  const key = () => `k${chance.below(1e9)}`
+  const losses = ledger.losses
+  const hold_key = key()
+  const held = await patiently(world, chance, (to) =>
+    world.send(to, 'POST', '/api/holds', { product_id, qty: 1 + chance.below(2) }, hold_key),
+  )
+  if (held?.status !== 201) return
+  const { hold_id, order_id, expires_at } = held.body.data as {
+    hold_id: string
+    order_id: string
+    expires_at: string
+  }
+  const pay = async (status: 'success' | 'failed', payment_key: string) => {
+    const paid = await patiently(world, chance, (to) =>
+      world.send(
+        to,
+        'POST',
+        '/api/payments/webhook',
+        { idempotency_key: payment_key, order_id, status },
+        payment_key,
+      ),
+    )
+    if (!paid || paid.status >= 300) return
+    const { outcome } = paid.body.data as { outcome: string }
+    ledger.told.push({ what: 'payment', order_id, key: payment_key, status, outcome })
+  }
+  const plan = chance.below(10)
+  if (plan === 0) return
+  if (plan === 1) {
+    await patiently(world, chance, (to) => world.send(to, 'DELETE', `/api/holds/${hold_id}`))
+    return
+  }
+  const early = chance.below(4) === 0 ? key() : undefined
+  if (early) await pay('success', early)
+  if (early && chance.below(3) === 0) return
+  const order_key = key()
+  const ordered = await patiently(world, chance, (to) =>
+    world.send(to, 'POST', '/api/orders', { hold_id }, order_key),
+  )
+  if (!ordered) return
+  if (ordered.status !== 201 && ordered.status !== 200) {
+    const is_live = Date.parse(expires_at) > world.clock.now_ms() && losses === ledger.losses
+    const { code = '' } = ordered.body as { code?: string }
+    if (is_live) ledger.told.push({ what: 'refused', order_id, status: ordered.status, code })
+    return
+  }
+  ledger.told.push({ what: 'order', order_id })
+  if (chance.below(3) === 0) return
+  if (chance.below(5) === 0) {
+    const cancelled = await patiently(world, chance, (to) =>
+      world.send(to, 'DELETE', `/api/orders/${order_id}`),
+    )
+    if (cancelled?.status === 200) ledger.told.push({ what: 'cancelled', order_id })
+  }
+  const payment_key = key()
+  await pay(chance.below(5) === 0 ? 'failed' : 'success', payment_key)
+  if (chance.below(3) === 0) await pay('success', chance.below(2) === 0 ? payment_key : key())
+}
