@@ -98,7 +98,7 @@ export function startSweeper(options: {
     const entries = await step(shard)
     outbox.add(entries)
     if (entries.length < limit) return entries.length > 0 ? 'some' : 'none'
-    await rest(pause_ms * (1 - Math.max(...entries.map(lateMs)) / late_ms))
+    await rest(pause_ms * (1 - Math.max(0, ...entries.map(lateMs)) / late_ms))
     return 'full'
   }
 
