@@ -4,7 +4,7 @@ import type { Reply } from '../fixtures/http.ts'
 import { snapshot } from '../fixtures/refusals.ts'
 import type { HoldBody, OrderBody } from '../fixtures/resources.ts'
 import { bearer, newSecret, sign } from '../fixtures/tokens.ts'
-import { until } from '../fixtures/until.ts'
+import { until, whenExtendable } from '../fixtures/until.ts'
 
 const ADMIN = 'an-admin-token-of-some-length'
 const SECRET = newSecret()
@@ -161,7 +161,7 @@ t.test('control: without tokens whoever knows an id may do all that', async (t) 
 })
 
 t.test('a customer does with his own holds and orders what everybody may', async (t) => {
-  const mine = await hold('ada')
+  const mine = await whenExtendable(hold('ada'))
   t.match(await app.call('GET', `/api/holds/${mine.hold_id}`, undefined, as('ada')), { status: 200 })
   t.match(await app.call('POST', `/api/holds/${mine.hold_id}/extend`, undefined, as('ada')), { status: 200 })
   const made = await order(mine, 'ada')
@@ -202,7 +202,7 @@ t.test('the admin sees and does all, in the name of a customer or of none', asyn
   )
   t.equal(placed.customer_id, 'ada')
   t.match(await app.call('GET', `/api/holds/${placed.hold_id}`, undefined, as('ada')), { status: 200 })
-  const his = await hold('bob')
+  const his = await whenExtendable(hold('bob'))
   t.match(await app.call('POST', `/api/holds/${his.hold_id}/extend`, undefined, admin), { status: 200 })
   const made = await app.expect<OrderBody>(
     201,

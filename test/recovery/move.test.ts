@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { checkSale, createClient, newLedger, startSale } from '../faults/fixtures/sale.ts'
 import { type App, build, newKey } from '../fixtures/app.ts'
 import type { HoldBody, OrderBody } from '../fixtures/resources.ts'
+import { whenExtendable } from '../fixtures/until.ts'
 import { actingAt, dyingAt, isWhole, openMover } from './fixtures/mover.ts'
 import { loseLocks, spoiledIn, stateOf } from './fixtures/state.ts'
 
@@ -16,8 +17,8 @@ const FIRST_AFTER_COMMIT = 5
 /** What hangs on the ids of a product, in every state that it can have. */
 async function stockUp(app: App, id: number) {
   const [kept, extended, used, released] = [
-    await app.hold(id),
-    await app.hold(id),
+    await whenExtendable(app.hold(id)),
+    await whenExtendable(app.hold(id)),
     await app.hold(id),
     await app.hold(id),
   ]

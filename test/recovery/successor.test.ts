@@ -2,7 +2,7 @@ import t, { type Test } from 'tap'
 import type { ShardRecord } from '../../src/db/shards.ts'
 import { type App, build, newKey } from '../fixtures/app.ts'
 import type { Change } from '../fixtures/change.ts'
-import { until } from '../fixtures/until.ts'
+import { until, whenExtendable } from '../fixtures/until.ts'
 import { openPredecessor, type Predecessor } from './fixtures/predecessor.ts'
 import { loseLocks, RECORDS, spoiledIn, stateOf } from './fixtures/state.ts'
 
@@ -44,7 +44,8 @@ async function openSale(t: Test) {
   await app.paid((await app.order(await hold())).order_id, 'success')
   await app.order(await hold())
   await app.paid((await hold()).order_id, 'success')
-  await app.expect(200, app.call('POST', `/api/holds/${(await hold()).hold_id}/extend`))
+  const extended = await whenExtendable(hold())
+  await app.expect(200, app.call('POST', `/api/holds/${extended.hold_id}/extend`))
   await uncommitted(app, product)
   return { app, product }
 }
