@@ -121,6 +121,13 @@ export function createRefusals(options: {
     }
   }
 
+  /** Whether Redis still has an entry, and with it all that came before it; one that was set aside is in no journal. */
+  async function isKept(entry: Entry): Promise<boolean> {
+    if (entry.entry_id === '') return true
+    const kept = await engine.journal.readEntry(entry.shard, entry.entry_id)
+    return kept !== undefined && isSameEntry(kept, entry)
+  }
+
   /** Whether PostgreSQL lacks commits that this process or Redis knows of: then the floor does not know what it says. */
   async function isPast(shard: number): Promise<boolean> {
     const recall = () => engine.remembered.marks(shard)
@@ -129,8 +136,9 @@ export function createRefusals(options: {
 
   /**
    * What the floor would not take. Units are free in Redis before PostgreSQL has what freed them, so its first word is no verdict: it is
-   * one once everything that the journal has to make room with is written, and nothing has come to the journal meanwhile. While
-   * the shard goes on there may always be more; then the shard closes, and the rebuild looks again while nobody can change it.
+   * one once everything that the journal has to make room with is written, nothing has come to the journal meanwhile, and nothing was
+   * lost of it: a Redis that was emptied has nothing to make room with either. While the shard goes on there may always be more; then
+   * the shard closes, and the rebuild looks again while nobody can change it.
    */
   async function commitRefused(entry: Entry): Promise<Committed | Error> {
     const { shard, order, adjustment } = entry
@@ -144,7 +152,7 @@ export function createRefusals(options: {
         if (error instanceof LateError) return commitLate(entry, error)
         if (!isFloor(error)) throw error
       }
-      if ((await engine.journal.lastId(shard)) !== last_id) continue
+      if ((await engine.journal.lastId(shard)) !== last_id || !(await isKept(entry))) continue
       if (await isPast(shard)) {
         on_past?.()
         return new UnavailableError('recovering', 'PostgreSQL lacks what it had')

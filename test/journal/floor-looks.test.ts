@@ -160,6 +160,30 @@ t.test('while the journal goes on nothing is refused: the rebuild looks again', 
   await app.agree(t, 'afterwards')
 })
 
+/** Redis loses the journal of a shard before PostgreSQL has heard of what it says, an order for a freed unit among it. */
+async function forgotten(t: Test) {
+  const app = await build(t)
+  const { hold } = await freed(app)
+  const entry = await entryOf(app, hold)
+  await app.redis.del(app.engine.keys.shard(0, 'journal'))
+  return { app, entry }
+}
+
+t.test('where Redis has lost what made room for an order it is not refused', async (t) => {
+  const { app, entry } = await forgotten(t)
+  const { writer } = writerOn(app, {})
+  await t.rejects(writer.commit(entry), { code: 'recovering' })
+  await until('the rebuild', () => app.engine.fence.isOpen(0))
+  await app.agree(t, 'afterwards')
+})
+
+t.test('control: where nobody looks whether Redis still has it, it is', async (t) => {
+  const { app, entry } = await forgotten(t)
+  const { writer, alarms } = writerOn(app, { readEntry: async () => entry })
+  t.equal(await writer.commit(entry), 'refused')
+  t.match(alarms, [/oversold/])
+})
+
 t.test('an order that is really too many is refused all the same', async (t) => {
   const app = await build(t)
   const product = await app.product(1)
