@@ -9,16 +9,26 @@ export type Told =
   | { what: 'cancelled'; order_id: string }
   | { what: 'payment'; order_id: string; key: string; status: 'success' | 'failed'; outcome: string }
   | { what: 'refused'; order_id: string; status: number; code: string }
+  | { what: 'stock'; product_id: number; delta: number }
+  | { what: 'price'; product_id: number; unit_amount: number }
 
-export type Ledger = { told: Told[] /** Since when Redis may have lost holds. */; losses: number }
+export type Ledger = {
+  told: Told[]
+  /** What was asked for, and not answered at least once: it may have happened, or may yet. */
+  maybe: Told[]
+  /** How often Redis may have lost holds. */
+  losses: number
+}
+export const newLedger = (): Ledger => ({ told: [], maybe: [], losses: 0 })
 
 const MAX_TRIES = 6
 
 /** Sends to whichever process lives until one of them knows what became of it; 503 means that nobody does. */
-async function patiently(
+export async function patiently(
   world: World,
   chance: Chance,
   send: (to: Running) => ReturnType<World['send']>,
+  on_silence = () => {},
 ): Promise<Awaited<ReturnType<World['send']>> | undefined> {
   for (let tries = 0; tries < MAX_TRIES; tries += 1) {
     const living = world.running()
@@ -27,6 +37,7 @@ async function patiently(
       const died = new Promise<undefined>((resolve) => world.onDeath(to.actor, () => resolve(undefined)))
       const reply = await Promise.race([send(to), died])
       if (reply && reply.status !== 503) return reply
+      on_silence()
     }
     await world.later()
   }
@@ -73,6 +84,7 @@ export async function buy(
     await patiently(world, chance, (to) => world.send(to, 'DELETE', `/api/holds/${hold_id}`))
     return
   }
+  if (plan === 2) await patiently(world, chance, (to) => world.send(to, 'POST', `/api/holds/${hold_id}/extend`))
   const early = chance.below(4) === 0 ? key() : undefined
   if (early) await pay('success', early)
   if (early && chance.below(3) === 0) return
@@ -82,7 +94,7 @@ export async function buy(
   )
   if (!ordered) return
   if (ordered.status !== 201 && ordered.status !== 200) {
-    const is_live = Date.parse(expires_at) > world.clock.now_ms() && losses === ledger.losses
+    const is_live = Date.parse(expires_at) > world.redisNow() && losses === ledger.losses
     const { code = '' } = ordered.body as { code?: string }
     if (is_live) ledger.told.push({ what: 'refused', order_id, status: ordered.status, code })
     return

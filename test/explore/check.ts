@@ -1,11 +1,38 @@
-import { setTimeout as wait } from 'node:timers/promises'
 import { verifyShard } from '../../src/recovery/verify.ts'
 import { conservation } from '../fixtures/conservation.ts'
-import type { Ledger } from './buyers.ts'
+import type { Ledger, Told } from './buyers.ts'
 import type { World } from './world.ts'
 
+type Product = { id: number; total: number; unit_amount: number }
+
+/** What is wrong with a product that began with so many units at such a price. */
+function productFaults(
+  { id, total, unit_amount }: Product,
+  { told, maybe }: Ledger,
+  began: { units: number; price: number },
+): string[] {
+  const of = <What extends Told['what']>(list: Told[], what: What) =>
+    list.filter((one): one is Extract<Told, { what: What }> => one.what === what && 'product_id' in one && one.product_id === id)
+  const sums = of(told, 'stock').reduce((sum, { delta }) => sum + delta, began.units)
+  const unsure = [...new Set(of(maybe, 'stock'))].filter((one) => !told.includes(one))
+  const totals = unsure.reduce((known, { delta }) => [...known, ...known.map((sum) => sum + delta)], [sums])
+  const last = of(told, 'price').at(-1)?.unit_amount ?? began.price
+  const prices = [last, ...of(maybe, 'price').map((one) => one.unit_amount)]
+  return [
+    ...(totals.includes(total) ? [] : [`product ${id} has ${total} units, and should have ${totals.join(' or ')}`]),
+    ...(prices.includes(unit_amount)
+      ? []
+      : [`product ${id} costs ${unit_amount}, and should cost ${prices.join(' or ')}`]),
+  ]
+}
+
 /** What must be true once everything has come to rest. Answers what is not, as sentences. */
-export async function check(world: World, { told }: Ledger): Promise<string[]> {
+export async function check(
+  world: World,
+  ledger: Ledger,
+  began: { units: number; price: number },
+): Promise<string[]> {
+  const { told } = ledger
   const { redis, sql, shards } = world
   const [one] = world.running()
   if (!one) return ['nobody lives']
@@ -14,7 +41,7 @@ export async function check(world: World, { told }: Ledger): Promise<string[]> {
     (await sql.query(text)).rows as Row[]
   const found = await conservation({ redis, keys: engine.keys, shards, query })
   for (let shard = 0; shard < shards; shard += 1) {
-    const report = await verifyShard(engine, db, shard, wait)
+    const report = await verifyShard(engine, db, shard, async () => {})
     if (!report.is_clean)
       found.push(...report.differences, ...report.products.flatMap(({ differences }) => differences))
   }
@@ -29,7 +56,10 @@ export async function check(world: World, { told }: Ledger): Promise<string[]> {
       row,
     ]),
   )
+  for (const product of await query<Product>('select id::int, total::int, unit_amount::int from products'))
+    found.push(...productFaults(product, ledger, began))
   for (const one of told) {
+    if (one.what === 'stock' || one.what === 'price') continue
     const order = orders.get(one.order_id)
     if (one.what === 'refused') {
       if (one.status === 409)

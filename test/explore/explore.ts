@@ -1,33 +1,43 @@
-import { buy, type Ledger } from './buyers.ts'
-import { createChance } from './chance.ts'
+import { buy, type Ledger, newLedger } from './buyers.ts'
+import { createChance, type Tape } from './chance.ts'
 import { check } from './check.ts'
+import { FAULTS } from './faults.ts'
 import type { Call } from './scheduler.ts'
+import { tend } from './shop.ts'
 import type { World } from './world.ts'
 
-/** `faults`: how many of them at most in one run. */
-export type Options = { seed: number; services: number; buyers: number; faults: number }
-/** `steps` can be read like a story; `found` is what turned out not to be true. */
-export type Story = { seed: number; steps: string[]; calls: number; faults: string[]; found: string[] }
+/** `seed` decides what is random within the services; `tape`, where there is one, what happens when. `faults`: at most so many in a run. */
+export type Options = { seed: number; tape?: Tape; services: number; buyers: number; faults: number }
+/** `steps` can be read like a story; `found` is what turned out not to be true; `tape` tells it again. */
+export type Story = { seed: number; tape: Tape; steps: string[]; calls: number; faults: string[]; found: string[] }
 
-const UNITS = 4
+const BEGAN = { units: 4, price: 100 }
 /** Steps after which a run that does not come to rest is one that never does. */
 const MAX_STEPS = 6_000
 const TICKS_MS = [30, 120, 260, 1_100]
-const LOST = () => new Error('Connection is closed.')
+/** Once in so many steps. */
+const OFTEN = { fault: 25, buyer: 6, shop: 40, time: 40 }
+const MAX_VISITS = 2
+/** What was put off happens within so many steps. */
+const LATER_STEPS = 120
 
-/** One run: the same seed gives the same one. */
+/** One run: the same seed, and the same tape, give the same one. */
 export async function explore(world: World, options: Options): Promise<Story> {
+  const { seed, services } = options
   const { scheduler, clock } = world
-  const chance = createChance(options.seed)
-  const products = await world.begin(createChance(options.seed + 1e6), UNITS)
-  const ledger: Ledger = { told: [], losses: 0 }
-  const story: Story = { seed: options.seed, steps: [], calls: 0, faults: [], found: [] }
+  const chance = createChance(options.tape ?? seed)
+  const products = await world.begin(seed + 1e6, BEGAN)
+  const ledger: Ledger = newLedger()
+  const story: Story = { seed, tape: chance.tape, steps: [], calls: 0, faults: [], found: [] }
   const note = (line: string) => void story.steps.push(line)
   let names = 0
   let opening = 0
   let faults_left = options.faults
   let buyers_left = options.buyers
-  let shopping = 0
+  let visits_left = MAX_VISITS
+  let inside = 0
+  let step = 0
+  const postponed: Array<{ at_step: number; work: () => Promise<unknown> }> = []
 
   function open(): void {
     names += 1
@@ -43,17 +53,20 @@ export async function explore(world: World, options: Options): Promise<Story> {
         opening -= 1
       })
   }
-  function enter(): void {
-    buyers_left -= 1
-    shopping += 1
-    note('a buyer comes')
-    void buy(world, chance, products, ledger)
-      .catch((error: Error) => story.found.push(`a buyer failed: ${error.stack}`))
+  function enter(what: string, act: typeof buy): void {
+    inside += 1
+    note(`${what} comes`)
+    void act(world, chance, products, ledger)
+      .catch((error: Error) => story.found.push(`${what} failed: ${error.stack}`))
       .finally(() => {
-        shopping -= 1
+        inside -= 1
       })
   }
-  const letGo = (call: Call, fault?: Error) => {
+  function enterBuyer(): void {
+    buyers_left -= 1
+    enter('a buyer', buy)
+  }
+  function letGo(call: Call, fault?: Error): void {
     const phase = call.is_answered ? 'hears of' : 'sends'
     note(`${call.actor.name} ${phase} ${call.what}${fault ? ', which fails' : ''}`)
     call.go(fault)
@@ -63,86 +76,54 @@ export async function explore(world: World, options: Options): Promise<Story> {
     clock.pass(ms)
     await world.tellTime()
   }
-  const FAULTS: Record<string, () => Promise<void>> = {
-    async kill() {
-      const living = world.running()
-      if (living.length === 0) return
-      const { actor } = chance.pick(living)
-      note(`${actor.name} is killed`)
-      await world.kill(actor)
-      open()
-    },
-    async 'lose a reply'() {
-      const call = scheduler.ready().find((one) => one.is_answered && one.kind === 'redis')
-      if (call) letGo(call, LOST())
-    },
-    async 'lose a call'() {
-      const call = scheduler.ready().find((one) => !one.is_answered && one.kind === 'redis')
-      if (call) letGo(call, LOST())
-    },
-    async 'break a connection to PostgreSQL'() {
-      const call = scheduler.ready().find((one) => one.kind === 'sql')
-      if (!call || !('connection' in call.lane)) return
-      ;(call.lane as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy()
-      letGo(call, new Error('Connection terminated unexpectedly'))
-    },
-    async 'empty Redis'() {
-      note('Redis is emptied')
-      ledger.losses += 1
-      await world.redis.flushall()
-      await world.tellTime()
-    },
+  async function fail(): Promise<void> {
+    faults_left -= 1
+    const lost = story.faults.map((name) => FAULTS[name]?.loses).find(Boolean)
+    const name = chance.pick(
+      Object.keys(FAULTS).filter((one) => !lost || !FAULTS[one]?.loses || FAULTS[one]?.loses === lost),
+    )
+    story.faults.push(name)
+    const later = (work: () => Promise<unknown>) =>
+      void postponed.push({ at_step: step + 1 + chance.below(LATER_STEPS), work })
+    await FAULTS[name]?.happen({ world, chance, ledger, note, letGo, open, later })
   }
 
   /** Everybody is at rest: nothing is under way, every shard is open, and nothing is left to do. */
   async function isOver(): Promise<boolean> {
-    if (buyers_left + shopping + opening + faults_left > 0 || scheduler.ready().length > 0) return false
+    if (buyers_left + inside + opening + faults_left + postponed.length > 0) return false
     const living = world.running()
-    if (living.length < options.services) return false
+    if (living.length < services || scheduler.ready().length > 0) return false
     for (let shard = 0; shard < world.shards; shard += 1) {
       for (const { service } of living) if (!service.engine.fence.isOpen(shard)) return false
     }
-    const { keys } = (living[0] as (typeof living)[number]).service.engine
-    for (let shard = 0; shard < world.shards; shard += 1) {
-      const left = await Promise.all([
-        world.redis.xlen(keys.shard(shard, 'journal')),
-        world.redis.zcard(keys.shard(shard, 'holds')),
-        world.redis.zcard(keys.shard(shard, 'prepaid')),
-        world.redis.zcard(keys.shard(shard, 'deadlines')),
-        world.redis.zcard(keys.shard(shard, 'parked')),
-      ])
-      if (left.some((count) => count > 0)) return false
-    }
-    return true
+    return world.isSwept()
   }
 
-  for (let at = 0; at < options.services; at += 1) open()
-  for (let step = 0; ; step += 1) {
+  for (let at = 0; at < services; at += 1) open()
+  for (; ; step += 1) {
     const hanging = await scheduler.settle().catch((error: Error) => error)
-    if (hanging) {
-      story.found.push(hanging.message)
-      break
-    }
-    if (step >= MAX_STEPS) {
+    if (hanging) story.found.push(hanging.message)
+    if (step >= MAX_STEPS)
       story.found.push(`it does not come to rest: ${world.log.slice(-3).join(' / ')}`)
-      break
-    }
+    if (story.found.length > 0) break
     const ready = scheduler.ready()
     if (ready.length === 0 && (await isOver())) break
-    const is_open = world.running().length === options.services && opening === 0
-    if (is_open && faults_left > 0 && chance.below(25) === 0) {
-      faults_left -= 1
-      const name = chance.pick(Object.keys(FAULTS))
-      story.faults.push(name)
-      await FAULTS[name]?.()
-    } else if (is_open && buyers_left > 0 && chance.below(6) === 0) enter()
-    else if (ready.length > 0 && chance.below(40) > 0) letGo(chance.pick(ready))
-    else if (ready.length === 0 && buyers_left > 0 && is_open) enter()
+    const is_open = world.running().length === services && opening === 0
+    const is_quiet = buyers_left + inside === 0 && is_open
+    const due = postponed.findIndex(({ at_step }) => at_step <= step || is_quiet)
+    if (due >= 0) await postponed.splice(due, 1)[0]?.work()
+    else if (is_open && faults_left > 0 && chance.isOnceIn(OFTEN.fault)) await fail()
+    else if (is_open && buyers_left > 0 && chance.isOnceIn(OFTEN.buyer)) enterBuyer()
+    else if (is_open && visits_left > 0 && !is_quiet && chance.isOnceIn(OFTEN.shop)) {
+      visits_left -= 1
+      enter('the shop', tend)
+    } else if (ready.length > 0 && !chance.isOnceIn(OFTEN.time)) letGo(chance.pick(ready))
+    else if (ready.length === 0 && buyers_left > 0 && is_open) enterBuyer()
     else await pass(chance.pick(TICKS_MS))
-    if (buyers_left + shopping === 0 && is_open) faults_left = 0
+    if (is_quiet) faults_left = 0
   }
   story.calls = scheduler.calls()
-  if (story.found.length === 0) story.found.push(...(await check(world, ledger)))
-  for (const { actor } of world.running()) await world.kill(actor)
+  if (story.found.length === 0) story.found.push(...(await check(world, ledger, BEGAN)))
+  await world.end()
   return story
 }

@@ -1,13 +1,13 @@
 import crypto from 'node:crypto'
 import { syncBuiltinESMExports } from 'node:module'
 import { randomPart } from '../../src/engine/ids.ts'
-import type { Chance } from './chance.ts'
+import type { createRandom } from './chance.ts'
 
 /** Random bytes that a process keeps for ids. */
 const POOL = 256
 
 /** From now on whatever is random comes from this chance. */
-export function drawFrom(chance: Chance): void {
+export function drawFrom(chance: ReturnType<typeof createRandom>): void {
   let is_drawn = false
   const randomBytes = (size: number): Buffer => {
     is_drawn = true

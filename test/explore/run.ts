@@ -1,19 +1,19 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { runCommand, say } from '../../src/bin/lifecycle.ts'
-import { migrateDb } from '../../src/db/migrate.ts'
-import { openServers } from '../../src/embedded/servers.ts'
+import { runCommand } from '../../src/bin/lifecycle.ts'
 import { StartError } from '../../src/errors.ts'
-import { explore } from './explore.ts'
-import { openWorld } from './world.ts'
+import { exploreIn } from './crew.ts'
+import { PLANTED, type Planted } from './planted.ts'
 
 const HELP = `npm run explore -- [options]
 
 Runs complete services in one process, on a Redis and a PostgreSQL of its own, and holds back each of their calls to either: a seed decides
-which goes on next, when time passes, and what fails. Buyers hold, order, pay and cancel meanwhile. Whatever they were told must be true in
-the end, and every unit must be where it belongs. Ends at the first run in which something is not, with its story. Exit code 1 then.
+which goes on next, when time passes, and what fails. Buyers hold, order, pay and cancel meanwhile, and the shop changes stock, price and
+shard. Whatever they were told must be true in the end, and every unit must be where it belongs. Ends at the first run in which something
+is not, with the shortest story of it that was found in a minute. Exit code 1 then.
 
 Options
   --seed N      the first seed (1); the same seed is the same run
@@ -21,17 +21,28 @@ Options
   --minutes N   or for how long
   --services N  at the same time (2)
   --buyers N    in a run (3)
-  --faults N    at most in a run (4): a lost call or reply, a broken connection, a killed process, an empty Redis
+  --faults N    at most in a run (4)
+  --at-once N   how many runs at once (as many as there are cores)
   --story       tells each run, not only the one that failed
+  --planted     plants faults, one after the other, and tells after how many runs each was found; exit code 1 if one was not
+  --only TEXT   those of them that have this text
   --help        this text`
 
-const NUMBERS = { seed: 1, runs: 200, minutes: 0, services: 2, buyers: 3, faults: 4 }
+const NUMBERS = { seed: 1, runs: 200, minutes: 0, services: 2, buyers: 3, faults: 4, 'at-once': cpus().length }
+const PLANTED_RUNS = Number(process.env.PLANTED_RUNS ?? 3_000)
+const SHORTEN_MS = Number(process.env.SHORTEN ?? 60_000)
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+/** What a copy of the project needs to explore itself. */
+const PARTS = ['package.json', 'tsconfig.json', 'src', 'lua', 'drizzle', 'test']
 
 function readOptions(argv: string[]) {
   const text = { type: 'string' } as const
   const flag = { type: 'boolean', default: false } as const
   const names = Object.keys(NUMBERS) as Array<keyof typeof NUMBERS>
-  const options = { ...Object.fromEntries(names.map((name) => [name, text])), story: flag, help: flag }
+  const options = {
+    ...Object.fromEntries(names.map((name) => [name, text])),
+    ...{ only: text, story: flag, planted: flag, help: flag },
+  }
   let values: Record<string, string | boolean | undefined>
   try {
     values = parseArgs({ args: argv, options }).values
@@ -43,47 +54,77 @@ function readOptions(argv: string[]) {
     if (Number.isSafeInteger(value) && value >= 0) return [name, value]
     throw new StartError(`--${name} must be a whole number`)
   })
-  return {
-    ...(Object.fromEntries(numbers) as typeof NUMBERS),
-    story: values.story === true,
-    help: values.help === true,
-  }
+  const { story, planted, help, only = '' } = values
+  return { ...(Object.fromEntries(numbers) as typeof NUMBERS), story, planted, help, only: String(only) }
+}
+
+const print = (line: string) => void process.stdout.write(`${line}\n`)
+const tell = (steps: string[]) => steps.forEach((step, at) => print(`${at + 1}. ${step}`))
+
+/** A copy of the project with a fault in it. */
+async function plant({ file, from, to }: Planted): Promise<string> {
+  const root = await mkdtemp(join(tmpdir(), 'holdfast-planted-'))
+  for (const part of PARTS) await cp(join(ROOT, part), join(root, part), { recursive: true })
+  await symlink(join(ROOT, 'node_modules'), join(root, 'node_modules'))
+  const text = await readFile(join(root, file), 'utf8')
+  if (!text.includes(from)) throw new StartError(`${file} has no such text any more: ${from}`)
+  await writeFile(join(root, file), text.replace(from, () => to))
+  return root
 }
 
 runCommand({ is_service: false }, async (life) => {
-  const { seed: first, runs, minutes, story: is_told, help, ...each } = readOptions(process.argv.slice(2))
-  if (help) {
-    process.stdout.write(`${HELP}\n`)
+  const { seed, runs, minutes, services, buyers, faults, ...more } = readOptions(process.argv.slice(2))
+  if (more.help) {
+    print(HELP)
     return 0
   }
-  const folder = await mkdtemp(join(tmpdir(), 'holdfast-explore-'))
-  life.onStop(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }))
-  const servers = await openServers({ data_dir: join(folder, 'data'), say, stopping: life.stopping })
-  life.onStop(() => servers.close())
-  await migrateDb(servers.database_url)
-  const world = await openWorld({ ...servers, shards: 1 })
-  life.onStop(() => world.close())
-  const { hrtime } = process
-  const seconds = (since: bigint) => Number(hrtime.bigint() - since) / 1e9
-  const began = hrtime.bigint()
-  let calls = 0
-  let longest = 0
-  let seed = first
-  for (; minutes > 0 ? seconds(began) < 60 * minutes : seed < first + runs; seed += 1) {
-    life.stopping.throwIfAborted()
-    const story = await explore(world, { seed, ...each })
-    calls += story.calls
-    longest = Math.max(longest, story.calls)
-    if (is_told || story.found.length > 0)
-      for (const [at, step] of story.steps.entries()) process.stdout.write(`${at + 1}. ${step}\n`)
-    if (story.found.length === 0) continue
-    for (const line of story.found) process.stdout.write(`${line}\n`)
-    process.stdout.write(`seed ${seed}: after ${seed - first + 1} runs something is not as it should be\n`)
-    return 1
+  const each = { services, buyers, faults }
+  const crew = { size: Math.max(1, more['at-once']), seed, stopping: life.stopping }
+  if (more.planted) {
+    let missed = 0
+    for (const planted of PLANTED.filter(({ what }) => what.includes(more.only))) {
+      const root = await plant(planted)
+      let count = 0
+      try {
+        const found = await exploreIn(root, { ...crew, runs: PLANTED_RUNS, shorten_ms: 0 }, each, () => {
+          count += 1
+          return true
+        })
+        if (!found) missed += 1
+        const what = found ? `found after ${count} runs: ${found.story.found[0]?.split('\n')[0]}` : `not found in ${count} runs`
+        print(`${planted.what}: ${what}`)
+      } finally {
+        await rm(root, { recursive: true, force: true })
+      }
+    }
+    return missed > 0 ? 1 : 0
   }
-  const rate = Math.round(calls / seconds(began))
-  process.stdout.write(
-    `${seed - first} runs from seed ${first} on, ${calls} calls, the longest ${longest}, ${rate} a second: nothing found\n`,
+  const began_ms = performance.now()
+  const minutesPassed = () => (performance.now() - began_ms) / 60_000
+  let [count, calls, longest] = [0, 0, 0]
+  const crew_runs = minutes > 0 ? Number.MAX_SAFE_INTEGER - seed : runs
+  const found = await exploreIn(
+    ROOT,
+    { ...crew, runs: crew_runs, shorten_ms: SHORTEN_MS },
+    each,
+    (story) => {
+      count += 1
+      calls += story.calls
+      longest = Math.max(longest, story.calls)
+      if (more.story) {
+        print(`seed ${story.seed}`)
+        tell(story.steps)
+      }
+      return minutes === 0 || minutesPassed() < minutes
+    },
   )
-  return 0
+  const rate = Math.round(calls / minutesPassed() / 60)
+  print(
+    `${count} runs from seed ${seed} on in ${minutesPassed().toFixed(1)} minutes, ${calls} calls, the longest ${longest}, ${rate} a second: ${found ? 'something is not as it should be' : 'nothing found'}`,
+  )
+  if (!found) return 0
+  tell(found.shortest.steps)
+  for (const line of found.shortest.found) print(line)
+  print(`seed ${found.story.seed}: ${found.story.steps.length} steps, ${found.shortest.steps.length} in the shortest story`)
+  return 1
 })

@@ -33,7 +33,7 @@ const QUIET_TURNS = 10
 /** A server that says nothing for so long hangs. */
 const HANGS_NS = 10_000_000_000n
 /** After so many turns with a statement on its way PostgreSQL is asked whether it waits for a lock. */
-const ASK_AFTER_TURNS = 40
+const ASK_AFTER_TURNS = 200
 
 /** Runs something in the name of a service. */
 export const inName = <Result>(actor: Actor, work: () => Result): Result => actors.run(actor, work)
@@ -172,6 +172,8 @@ export function intercept(
   scripts: {
     nameOf: (sha: string) => string
     scriptOf: (sha: string) => { sha: string; lua: string } | undefined
+    /** What somebody hears in the place of an answer. */
+    answerOf: (what: string, answer: unknown) => unknown
   },
 ) {
   const connections = new Map<Actor, Set<Redis | pg.Client>>()
@@ -223,7 +225,7 @@ export function intercept(
     if (name === 'evalsha') args[0] = scripts.scriptOf(sha)?.sha ?? sha
     return scheduler.pass(
       { actor, kind: 'redis', what, says: `${what} ${args.flat(9).join(' ')}`, lane: this },
-      () => sendCommand.call(this, command, stream) as Promise<unknown>,
+      async () => scripts.answerOf(what, await (sendCommand.call(this, command, stream) as Promise<unknown>)),
     )
   }
   pg.Client.prototype.query = function (this: pg.Client, config: unknown, ...others: unknown[]) {

@@ -32,7 +32,7 @@ export function openClock() {
       const bound =
         (set: typeof after | typeof every) =>
         (hear: (...args: unknown[]) => void, ms?: number, ...args: unknown[]) =>
-          set(AsyncResource.bind(hear), ms, ...args)
+          set(AsyncResource.bind(hear), Math.max(1, ms || 0), ...args)
       Object.assign(globalThis, { setTimeout: bound(after), setInterval: bound(every) })
       performance.now = () => Date.now() - start_ms
       // Who has imported them by name gets them too.

@@ -7,11 +7,16 @@ import { createKeys } from '../../src/engine/keys.ts'
 import { loadScript, scriptNames } from '../../src/engine/scripts.ts'
 import { buildApp } from '../../src/http/app.ts'
 import { openService, type Service } from '../../src/service.ts'
+import { createMover } from '../../src/recovery/move.ts'
+import { createRebuilder } from '../../src/recovery/rebuilder.ts'
 import { startSweeper } from '../../src/sweeper/sweeper.ts'
-import type { Chance } from './chance.ts'
+import { createRandom } from './chance.ts'
+import { copyRedis, createPast, restoreRedis } from './past.ts'
 import { drawFrom } from './random.ts'
 import { type Actor, createScheduler, inName, intercept } from './scheduler.ts'
 import { type Clock, openClock } from './time.ts'
+
+const SILENT = { info() {}, warn() {}, error() {} }
 
 /** Text of the scripts and what stands in its place. */
 export type Change = ReadonlyArray<readonly [from: string, to: string]>
@@ -19,12 +24,18 @@ export type Change = ReadonlyArray<readonly [from: string, to: string]>
 const HOLD_SECONDS = 5
 const ORDER_SECONDS = 6
 const RETRY_MS = 100
-const TABLES =
-  'orders, order_items, payments, products, shards, writers, losses, product_moves, stock_adjustments'
+const TABLES = [
+  ...['orders', 'order_items', 'payments', 'products', 'shards', 'writers', 'losses', 'product_moves'],
+  'stock_adjustments',
+]
+const TELL_TIME = `#!lua flags=allow-oom
+for _, key in ipairs(KEYS) do redis.call('SET', key, ARGV[1]) end`
+/** The least that Redis may be told to make do with. */
+const FULL = '1'
 
 /**
  * The scripts' clock is a key of their shard. Moments of one millisecond are told apart by a count, as by the µs of a Redis; a script that
- * may not write takes what there is.
+ * may not write takes what there is. Entries of the journal get ids that never fall, as a Redis gives them.
  */
 const clockOf = (is_reading: boolean): Change => [
   [
@@ -35,7 +46,9 @@ const clockOf = (is_reading: boolean): Change => [
   [
     "redis.call('XADD', keys.journal, '*',",
     `redis.call('XADD', keys.journal, (function() local clock = string.gsub(KEYS[1], 'epoch$', 'clock')
-      return redis.call('GET', clock) .. '-' .. redis.call('INCR', clock .. '_us') end)(),`,
+      local top_ms = math.max(tonumber(redis.call('GET', clock)), tonumber(redis.call('GET', clock .. '_top') or 0))
+      redis.call('SET', clock .. '_top', string.format('%d', top_ms))
+      return string.format('%d-%d', top_ms, redis.call('INCR', clock .. '_us')) end)(),`,
   ],
 ]
 
@@ -84,6 +97,8 @@ export async function openWorld(options: {
   const { release, connectionsOf } = intercept(scheduler, {
     nameOf: (sha) => names.get(sha) ?? sha,
     scriptOf: (sha) => changed.get(sha),
+    answerOf: (what, answer) =>
+      what === 'info' ? String(answer).replace(/^(run_id:).*$/m, `$1life${life}\r`) : answer,
   })
   const clock: Clock = openClock()
   const config = readConfig({
@@ -92,20 +107,51 @@ export async function openWorld(options: {
     HOLD_TTL_SECONDS: String(HOLD_SECONDS),
     ORDER_TTL_SECONDS: String(ORDER_SECONDS),
   })
+  const past = createPast(sql, TABLES)
   const log: string[] = []
+  /** How often Redis was started; whoever asks takes it for another one then. */
+  let life = 1
+  /** How far Redis's clock is ahead of that of the processes. */
+  let ahead_ms = 0
   let running: Running[] = []
+  /** Whoever lives, also those who are still at their start. */
+  const actors = new Set<Actor>()
+  function admit(name: string): Actor {
+    const actor = { name, is_dead: false }
+    actors.add(actor)
+    return actor
+  }
   const mourners = new Map<Actor, Array<() => void>>()
 
-  /** Redis's clock says what the clock of the processes says. */
+  const redisNow = () => clock.now_ms() + ahead_ms
+
+  /** Redis's clock goes on with the clock of the processes. */
   async function tellTime(): Promise<void> {
-    const at_ms = String(clock.now_ms())
-    const times = Array.from({ length: shards }, (_, shard) => [
+    const at_ms = String(redisNow())
+    const keys = Array.from({ length: shards }, (_, shard) =>
       createKeys('hf')
         .shard(shard, 'epoch')
         .replace(/epoch$/, 'clock'),
-      at_ms,
-    ])
-    await redis.mset(...(times.flat() as [string, string]))
+    )
+    // A full Redis takes it all the same.
+    await redis.eval(TELL_TIME, keys.length, ...keys, at_ms)
+  }
+
+  /** Breaks connections to PostgreSQL on both sides: a session that waits for a lock would not notice that nobody is there. */
+  async function hangUp(connections: Array<Redis | pg.Client>): Promise<void> {
+    const clients = connections.filter((one): one is pg.Client => one instanceof pg.Client)
+    const pids = clients.map((client) => (client as unknown as { processID: number | null }).processID)
+    for (const client of clients) {
+      client.on('error', () => {})
+      ;(client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy()
+    }
+    for (;;) {
+      const { rowCount } = await asking.query(
+        'select pg_terminate_backend(pid) from pg_stat_activity where pid = any($1) and datname = current_database()',
+        [pids.filter(Boolean)],
+      )
+      if (rowCount === 0) return
+    }
   }
 
   return {
@@ -118,10 +164,60 @@ export async function openWorld(options: {
     shards,
     running: () => running,
     tellTime,
+    redisNow,
+
+    async stepClock(ms: number): Promise<void> {
+      ahead_ms += ms
+      await tellTime()
+    },
+
+    async emptyRedis(): Promise<void> {
+      await redis.flushall()
+      await tellTime()
+    },
+
+    /** Remembers what Redis has now, and answers how it comes to have that again, as one does that was killed. */
+    async copyRedis(): Promise<() => Promise<void>> {
+      const copy = await copyRedis(redis)
+      return async () => {
+        life += 1
+        await restoreRedis(redis, copy)
+        await tellTime()
+      }
+    },
+
+    /** The same for PostgreSQL, all of whose connections break then. */
+    async copyPostgres(): Promise<() => Promise<void>> {
+      await past.copy()
+      return async () => {
+        await hangUp([...actors].flatMap((actor) => [...connectionsOf(actor)]))
+        await past.restore()
+      }
+    },
+
+    /** Redis takes nothing that needs memory, until it is told otherwise. */
+    fillRedis: (is_full: boolean) => redis.config('SET', 'maxmemory', is_full ? FULL : '0'),
+
+    /** Moves a product to a shard, in the name of a command of its own. Answers what kept it from it. */
+    async move(product_id: number, shard: number): Promise<Error | undefined> {
+      const actor = admit('a mover')
+      return inName(actor, async () => {
+        const service = await openService({ config, redis_url, database_url, log: SILENT })
+        try {
+          const rebuilder = createRebuilder({ engine: service.engine, writer: service.writer, say: () => {} })
+          await createMover({ ...service, rebuilder }).move([product_id], shard)
+        } finally {
+          await service.close()
+        }
+      }).then(
+        () => undefined,
+        (error: Error) => error,
+      )
+    },
 
     /** Opens a service in the name of one more process. Its calls wait to be let go, so somebody has to. */
     async open(name: string): Promise<Running> {
-      const actor: Actor = { name, is_dead: false }
+      const actor = admit(name)
       return inName(actor, async () => {
         const say = (...line: unknown[]) => void log.push(`${name}: ${String(line.at(-1))}`)
         const service = await openService({
@@ -153,54 +249,56 @@ export async function openWorld(options: {
     /** Kills a process: nothing of it goes on, and its servers notice. */
     async kill(actor: Actor): Promise<void> {
       scheduler.kill(actor)
+      actors.delete(actor)
       running = running.filter((one) => one.actor !== actor)
       for (const hear of mourners.get(actor) ?? []) hear()
       mourners.delete(actor)
-      const pids: number[] = []
-      for (const connection of connectionsOf(actor)) {
-        if (connection instanceof Redis) connection.disconnect()
-        else {
-          connection.on('error', () => {})
-          pids.push((connection as unknown as { processID: number }).processID)
-          ;(
-            connection as unknown as { connection: { stream: { destroy(): void } } }
-          ).connection.stream.destroy()
-        }
-      }
-      for (;;) {
-        // One that waits for a lock would not notice.
-        const { rowCount } = await asking.query(
-          'select pg_terminate_backend(pid) from pg_stat_activity where pid = any($1)',
-          [pids.filter(Boolean)],
-        )
-        if (rowCount === 0) return
-      }
+      const own = [...connectionsOf(actor)]
+      for (const connection of own) if (connection instanceof Redis) connection.disconnect()
+      await hangUp(own)
     },
 
     /** Everything as at the first start, with a product in each shard. */
-    async begin(chance: Chance, units: number): Promise<number[]> {
-      drawFrom(chance)
+    async begin(seed: number, { units, price }: { units: number; price: number }): Promise<number[]> {
+      drawFrom(createRandom(seed))
       clock.begin()
       scheduler.reset()
       log.length = 0
-      await redis.flushall()
-      await sql.query(`truncate ${TABLES} restart identity cascade`)
-      await tellTime()
+      life += 1
+      ahead_ms = 0
+      await this.fillRedis(false)
+      await this.emptyRedis()
+      await sql.query(`truncate ${TABLES.join()} restart identity cascade`)
       const ids: number[] = []
       for (let shard = 0; shard < shards; shard += 1) {
         const { rows } = await sql.query(
-          `insert into products (name, unit_amount, currency, total, shard, loaded_version) values ('Shoe', 100, 'USD', $1, $2, 0) returning id`,
-          [units, shard],
+          `insert into products (name, unit_amount, currency, total, shard, loaded_version) values ('Shoe', $3, 'USD', $1, $2, 0) returning id`,
+          [units, shard, price],
         )
         ids.push(Number(rows[0].id))
       }
       return ids
     },
 
+    /** Whether Redis has nothing that somebody still has to see to. */
+    async isSwept(): Promise<boolean> {
+      const { keys } = (running[0] as Running).service.engine
+      for (let shard = 0; shard < shards; shard += 1) {
+        const left = await Promise.all([
+          redis.xlen(keys.shard(shard, 'journal')),
+          ...(['holds', 'prepaid', 'deadlines', 'parked'] as const).map((set) =>
+            redis.zcard(keys.shard(shard, set)),
+          ),
+        ])
+        if (left.some((count) => count > 0)) return false
+      }
+      return true
+    },
+
     /** What a client sends to one of the services. */
     async send(
       to: Running,
-      method: 'GET' | 'POST' | 'DELETE',
+      method: 'GET' | 'POST' | 'PATCH' | 'DELETE',
       url: string,
       payload?: object,
       key: string = randomUUID(),
@@ -216,8 +314,13 @@ export async function openWorld(options: {
       }
     },
 
+    /** Kills everybody. */
+    async end(): Promise<void> {
+      for (const actor of actors) await this.kill(actor)
+    },
+
     async close(): Promise<void> {
-      for (const { actor } of running) await this.kill(actor)
+      await this.end()
       clock.close()
       release()
       redis.disconnect()

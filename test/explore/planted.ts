@@ -1,0 +1,114 @@
+/** Text of a file of the project, and what stands in its place. */
+export type Planted = { what: string; file: string; from: string; to: string }
+
+/** Small changes, each of which breaks a promise: an explorer that does not find them proves nothing. */
+export const PLANTED: Planted[] = [
+  {
+    what: 'a hold stays when its order is made',
+    file: 'lua/include/create.lua',
+    from: '  remove_hold(own, request.hold)\n',
+    to: '',
+  },
+  {
+    what: 'units of an unpaid order come back twice',
+    file: 'lua/expire-orders.lua',
+    from: "    give_back(keys, items, order.customer, 'pending')\n",
+    to: "    give_back(keys, items, order.customer, 'pending')\n    move_stock(keys.products, items[1].product, 'held', 'available', items[1].qty)\n",
+  },
+  {
+    what: 'a released hold stays where it stands',
+    file: 'lua/release-hold.lua',
+    from: 'remove_hold(keys, hold)\n',
+    to: '',
+  },
+  {
+    what: 'a payment is not remembered by its order',
+    file: 'lua/apply-payment.lua',
+    from: 'remember_payment(keys, payment, outcome, entry, outcome, reason)\n',
+    to: '',
+  },
+  {
+    what: 'a second success is applied again',
+    file: 'lua/include/payments.lua',
+    from: "  elseif order.payment_status == 'paid' then\n    return 'refund_due', 'already_paid'\n",
+    to: "  elseif order.payment_status == 'paid' then\n    return 'applied', ''\n",
+  },
+  {
+    what: 'an order does not hear of payments that came before it',
+    file: 'lua/include/create.lua',
+    from: 'request.order, request.records, request.payments = order, {}, parked_payments(own.parked_payments)',
+    to: 'request.order, request.records, request.payments = order, {}, {}',
+  },
+  {
+    what: 'a change of stock is made again under its key',
+    file: 'lua/adjust-stock.lua',
+    from: 'if is_of_this_epoch(made_in) then',
+    to: 'if false then',
+  },
+  {
+    what: 'no step looks at the fence',
+    file: 'lua/include/fence.lua',
+    from: "  return redis.call('GET', epoch_key) ~= epoch\n",
+    to: "  return redis.call('GET', epoch_key) == false\n",
+  },
+  {
+    what: 'PostgreSQL takes what was decided before a rebuild',
+    file: 'src/journal/write.ts',
+    from: 'known > epoch) throw new LateError(known)',
+    to: 'known > epoch + 1_000) throw new LateError(known)',
+  },
+  {
+    what: 'the floor has the last word at once',
+    file: 'src/journal/refusals.ts',
+    from: 'page.filter(givesBack)',
+    to: 'page.filter(() => false)',
+  },
+  {
+    what: 'the floor is believed though Redis was emptied',
+    file: 'src/journal/refusals.ts',
+    from: ' || !(await isKept(entry))',
+    to: '',
+  },
+  {
+    what: 'a late commit asks only how far an order has come',
+    file: 'src/journal/refusals.ts',
+    from: 'if (order && !(known && isOrComesOf(known, order))) return false',
+    to: 'if (order && !(known && known.version >= order.version)) return false',
+  },
+  {
+    what: 'a late commit does not look for its payments',
+    file: 'src/journal/refusals.ts',
+    from: 'if (!payments.every((payment) => isWrittenBy(payment, rows.get(payment.idempotency_key)))) return false',
+    to: '',
+  },
+  {
+    what: 'an older transition takes the place of a newer one',
+    file: 'src/db/orders.ts',
+    from: "      where starts_with(excluded.history, known.history || ',')`",
+    to: '`',
+  },
+  {
+    what: 'the journal is dropped before the commit',
+    file: 'src/journal/put.ts',
+    from: '      await transact((sql) => [refuseLate(sql, entries), write(sql, entries)])\n      on_commit?.(entries)\n      drop(entries)\n',
+    to: '      drop(entries)\n      await transact((sql) => [refuseLate(sql, entries), write(sql, entries)])\n      on_commit?.(entries)\n',
+  },
+  {
+    what: 'a rebuild does not finish the journal',
+    file: 'src/recovery/rebuilder.ts',
+    from: '      await finishJournal(engine, writer, shard, { epoch })\n',
+    to: '',
+  },
+  {
+    what: 'a Redis that was started again is taken for the same',
+    file: 'src/engine/redis.ts',
+    from: "${field(server, 'run_id')}",
+    to: 'always',
+  },
+  {
+    what: 'nobody counts commits',
+    file: 'src/db/marks.ts',
+    from: '  if (count <= commits) throw new PastError()\n',
+    to: '',
+  },
+]
