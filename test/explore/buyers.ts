@@ -7,7 +7,15 @@ import type { Running, World } from './world.ts'
 export type Told =
   | { what: 'order'; order_id: string }
   | { what: 'cancelled'; order_id: string }
-  | { what: 'payment'; order_id: string; key: string; status: 'success' | 'failed'; outcome: string }
+  | {
+      what: 'payment'
+      order_id: string
+      key: string
+      status: 'success' | 'failed'
+      outcome: string
+      /** Whether its hold lived when this was told, and nobody has let go of it. */
+      is_live: boolean
+    }
   | { what: 'refused'; order_id: string; status: number; code: string }
   | { what: 'stock'; product_id: number; delta: number }
   | { what: 'price'; product_id: number; unit_amount: number }
@@ -64,6 +72,7 @@ export async function buy(
     order_id: string
     expires_at: string
   }
+  const isLive = () => Date.parse(expires_at) > world.redisNow() && losses === ledger.losses
   const pay = async (status: 'success' | 'failed', payment_key: string) => {
     const paid = await patiently(world, chance, (to) =>
       world.send(
@@ -76,7 +85,7 @@ export async function buy(
     )
     if (!paid || paid.status >= 300) return
     const { outcome } = paid.body.data as { outcome: string }
-    ledger.told.push({ what: 'payment', order_id, key: payment_key, status, outcome })
+    ledger.told.push({ what: 'payment', order_id, key: payment_key, status, outcome, is_live: isLive() })
   }
   const plan = chance.below(10)
   if (plan === 0) return
@@ -84,7 +93,8 @@ export async function buy(
     await patiently(world, chance, (to) => world.send(to, 'DELETE', `/api/holds/${hold_id}`))
     return
   }
-  if (plan === 2) await patiently(world, chance, (to) => world.send(to, 'POST', `/api/holds/${hold_id}/extend`))
+  if (plan === 2)
+    await patiently(world, chance, (to) => world.send(to, 'POST', `/api/holds/${hold_id}/extend`))
   const early = chance.below(4) === 0 ? key() : undefined
   if (early) await pay('success', early)
   if (early && chance.below(3) === 0) return
@@ -94,9 +104,8 @@ export async function buy(
   )
   if (!ordered) return
   if (ordered.status !== 201 && ordered.status !== 200) {
-    const is_live = Date.parse(expires_at) > world.redisNow() && losses === ledger.losses
     const { code = '' } = ordered.body as { code?: string }
-    if (is_live) ledger.told.push({ what: 'refused', order_id, status: ordered.status, code })
+    if (isLive()) ledger.told.push({ what: 'refused', order_id, status: ordered.status, code })
     return
   }
   ledger.told.push({ what: 'order', order_id })

@@ -7,15 +7,10 @@ import type { Order, Told } from './worker.ts'
 /** A process that says nothing for so long about one run hangs. */
 const HANGS_MS = 120_000
 
-export type Crew = {
-  /** Explores seed after seed, several at once, until something is found, or `hear` has heard enough. Returns what was found first. */
-  explore(hear: (story: Story) => boolean): Promise<Told | undefined>
-}
-
 async function start(root: string): Promise<ChildProcess> {
   const child = fork(join(root, 'test/explore/worker.ts'), {
     cwd: root,
-    execArgv: ['--import', join(root, 'test/register.mjs')],
+    execArgv: ['--no-warnings', '--import', join(root, 'test/register.mjs')],
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   })
   await Promise.race([
@@ -25,7 +20,10 @@ async function start(root: string): Promise<ChildProcess> {
   return child
 }
 
-/** The processes that explore what stands in a folder. */
+/**
+ * Explores the project that stands in a folder: seed after seed, several at once, until something is found, or `hear` has heard enough.
+ * Returns what was found first.
+ */
 export async function exploreIn(
   root: string,
   crew: { size: number; seed: number; runs: number; shorten_ms: number; stopping: AbortSignal },

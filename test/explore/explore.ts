@@ -9,7 +9,14 @@ import type { World } from './world.ts'
 /** `seed` decides what is random within the services; `tape`, where there is one, what happens when. `faults`: at most so many in a run. */
 export type Options = { seed: number; tape?: Tape; services: number; buyers: number; faults: number }
 /** `steps` can be read like a story; `found` is what turned out not to be true; `tape` tells it again. */
-export type Story = { seed: number; tape: Tape; steps: string[]; calls: number; faults: string[]; found: string[] }
+export type Story = {
+  seed: number
+  tape: Tape
+  steps: string[]
+  calls: number
+  faults: string[]
+  found: string[]
+}
 
 const BEGAN = { units: 4, price: 100 }
 /** Steps after which a run that does not come to rest is one that never does. */
@@ -18,8 +25,6 @@ const TICKS_MS = [30, 120, 260, 1_100]
 /** Once in so many steps. */
 const OFTEN = { fault: 25, buyer: 6, shop: 40, time: 40 }
 const MAX_VISITS = 2
-/** What was put off happens within so many steps. */
-const LATER_STEPS = 120
 
 /** One run: the same seed, and the same tape, give the same one. */
 export async function explore(world: World, options: Options): Promise<Story> {
@@ -37,7 +42,7 @@ export async function explore(world: World, options: Options): Promise<Story> {
   let visits_left = MAX_VISITS
   let inside = 0
   let step = 0
-  const postponed: Array<{ at_step: number; work: () => Promise<unknown> }> = []
+  const postponed: Array<{ at_step: number; work: () => unknown }> = []
 
   function open(): void {
     names += 1
@@ -83,8 +88,8 @@ export async function explore(world: World, options: Options): Promise<Story> {
       Object.keys(FAULTS).filter((one) => !lost || !FAULTS[one]?.loses || FAULTS[one]?.loses === lost),
     )
     story.faults.push(name)
-    const later = (work: () => Promise<unknown>) =>
-      void postponed.push({ at_step: step + 1 + chance.below(LATER_STEPS), work })
+    const later = (max_steps: number, work: () => unknown) =>
+      void postponed.push({ at_step: step + 1 + chance.below(max_steps), work })
     await FAULTS[name]?.happen({ world, chance, ledger, note, letGo, open, later })
   }
 
@@ -103,8 +108,7 @@ export async function explore(world: World, options: Options): Promise<Story> {
   for (; ; step += 1) {
     const hanging = await scheduler.settle().catch((error: Error) => error)
     if (hanging) story.found.push(hanging.message)
-    if (step >= MAX_STEPS)
-      story.found.push(`it does not come to rest: ${world.log.slice(-3).join(' / ')}`)
+    if (step >= MAX_STEPS) story.found.push(`it does not come to rest: ${world.log.slice(-3).join(' / ')}`)
     if (story.found.length > 0) break
     const ready = scheduler.ready()
     if (ready.length === 0 && (await isOver())) break

@@ -3,7 +3,12 @@ import type { Chance } from './chance.ts'
 import type { Call } from './scheduler.ts'
 import type { World } from './world.ts'
 
+/** What was put off happens within so many steps; a rebuild takes some 60 of them. */
+const LATER_STEPS = 120
+const LONG_STEPS = 400
 const LOST = () => new Error('Connection is closed.')
+/** With these a transaction of the writer begins, and ends. */
+const COMMITS = ['begin', 'commit']
 const STEPS_MS = [-4_000, -700, 700, 4_000]
 
 type Scene = {
@@ -13,12 +18,15 @@ type Scene = {
   note: (line: string) => void
   letGo: (call: Call, fault?: Error) => void
   open: () => void
-  /** Does something a random number of steps later. */
-  later: (work: () => Promise<unknown>) => void
+  /** Does something a random number of steps later, at most so many. */
+  later: (max_steps: number, work: () => unknown) => void
 }
 
 /** What can go wrong, each by its name. `loses` is the store that lacks something afterwards: never both in one run. */
-export const FAULTS: Record<string, { loses?: 'redis' | 'postgres'; happen: (scene: Scene) => Promise<unknown> }> = {
+export const FAULTS: Record<
+  string,
+  { loses?: 'redis' | 'postgres'; happen: (scene: Scene) => Promise<unknown> }
+> = {
   'a process is killed': {
     async happen({ world, chance, note, open }) {
       const living = world.running()
@@ -49,6 +57,25 @@ export const FAULTS: Record<string, { loses?: 'redis' | 'postgres'; happen: (sce
       letGo(call, new Error('Connection terminated unexpectedly'))
     },
   },
+  'a call takes long': {
+    async happen({ world, chance, note, later }) {
+      const ready = world.scheduler.ready()
+      if (ready.length === 0) return
+      const call = chance.pick(ready)
+      note(`${call.actor.name} ${call.is_answered ? 'hears of' : 'sends'} ${call.what} much later`)
+      later(LONG_STEPS, world.scheduler.delay(call))
+    },
+  },
+  'a commit takes long': {
+    async happen({ world, note, later }) {
+      const call = world.scheduler
+        .ready()
+        .find(({ what, kind, is_answered }) => kind === 'sql' && !is_answered && COMMITS.includes(what))
+      if (!call) return
+      note(`${call.actor.name} sends ${call.what} much later`)
+      later(LONG_STEPS, world.scheduler.delay(call))
+    },
+  },
   'Redis is emptied': {
     loses: 'redis',
     async happen({ world, ledger, note }) {
@@ -62,7 +89,7 @@ export const FAULTS: Record<string, { loses?: 'redis' | 'postgres'; happen: (sce
     async happen({ world, ledger, note, later }) {
       note('Redis saves what it has')
       const restore = await world.copyRedis()
-      later(async () => {
+      later(LATER_STEPS, async () => {
         note('Redis is killed, and comes back with what it saved')
         ledger.losses += 1
         world.clock.pass(1)
@@ -75,7 +102,7 @@ export const FAULTS: Record<string, { loses?: 'redis' | 'postgres'; happen: (sce
     async happen({ world, note, later }) {
       note('PostgreSQL is copied')
       const restore = await world.copyPostgres()
-      later(async () => {
+      later(LATER_STEPS, async () => {
         note('PostgreSQL fails over to its copy')
         await restore()
       })
@@ -92,7 +119,7 @@ export const FAULTS: Record<string, { loses?: 'redis' | 'postgres'; happen: (sce
     async happen({ world, note, later }) {
       note('Redis is full')
       await world.fillRedis(true)
-      later(async () => {
+      later(LATER_STEPS, async () => {
         note('Redis has room again')
         await world.fillRedis(false)
       })

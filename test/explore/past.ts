@@ -38,7 +38,9 @@ export function createPast(sql: pg.Client, tables: readonly string[]) {
     /** Remembers what the tables have now. */
     async copy(): Promise<void> {
       const copies = tables.map((table) => `create table ${PAST}.${table} as table ${table};`)
-      await sql.query(`begin; drop schema if exists ${PAST} cascade; create schema ${PAST}; ${copies.join('')} commit`)
+      await sql.query(
+        `begin; drop schema if exists ${PAST} cascade; create schema ${PAST}; ${copies.join('')} commit`,
+      )
       const { rows } = await sql.query<{ name: string; value: string | null }>(
         `select format('%I.%I', schemaname, sequencename) as name, last_value::text as value from pg_sequences where schemaname = 'public'`,
       )
@@ -48,7 +50,9 @@ export function createPast(sql: pg.Client, tables: readonly string[]) {
     /** The tables have again what was remembered. Nobody may be at them. */
     async restore(): Promise<void> {
       const names = tables.join()
-      const rows = tables.map((table) => `insert into ${table} overriding system value table ${PAST}.${table};`)
+      const rows = tables.map(
+        (table) => `insert into ${table} overriding system value table ${PAST}.${table};`,
+      )
       await sql.query(`begin; ${UNGUARDED}; truncate ${names}; ${rows.join('')} commit`)
       for (const { name, value } of counters) {
         await sql.query('select setval($1, $2, $3)', [name, value ?? 1, value !== null])

@@ -1,3 +1,12 @@
+import { cp, mkdtemp, readFile, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+/** What a copy of the project needs to explore itself. */
+const PARTS = ['package.json', 'tsconfig.json', 'src', 'lua', 'drizzle', 'test']
+
 /** Text of a file of the project, and what stands in its place. */
 export type Planted = { what: string; file: string; from: string; to: string }
 
@@ -112,3 +121,17 @@ export const PLANTED: Planted[] = [
     to: '',
   },
 ]
+
+/** A copy of the project with a fault in it, in a folder that is the caller's. Throws where there is nothing to change any more. */
+export async function plant({ file, from, to }: Planted): Promise<string> {
+  const root = await mkdtemp(join(tmpdir(), 'holdfast-planted-'))
+  for (const part of PARTS) await cp(join(ROOT, part), join(root, part), { recursive: true })
+  await symlink(join(ROOT, 'node_modules'), join(root, 'node_modules'))
+  const text = await readFile(join(root, file), 'utf8')
+  if (!text.includes(from)) throw new Error(`${file} has no such text any more: ${from}`)
+  await writeFile(
+    join(root, file),
+    text.replace(from, () => to),
+  )
+  return root
+}

@@ -1,12 +1,10 @@
-import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
-import { cpus, tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { rm } from 'node:fs/promises'
+import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import { runCommand } from '../../src/bin/lifecycle.ts'
 import { StartError } from '../../src/errors.ts'
 import { exploreIn } from './crew.ts'
-import { PLANTED, type Planted } from './planted.ts'
+import { PLANTED, plant, ROOT } from './planted.ts'
 
 const HELP = `npm run explore -- [options]
 
@@ -28,12 +26,17 @@ Options
   --only TEXT   those of them that have this text
   --help        this text`
 
-const NUMBERS = { seed: 1, runs: 200, minutes: 0, services: 2, buyers: 3, faults: 4, 'at-once': cpus().length }
+const NUMBERS = {
+  seed: 1,
+  runs: 200,
+  minutes: 0,
+  services: 2,
+  buyers: 3,
+  faults: 4,
+  'at-once': cpus().length,
+}
 const PLANTED_RUNS = Number(process.env.PLANTED_RUNS ?? 3_000)
 const SHORTEN_MS = Number(process.env.SHORTEN ?? 60_000)
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-/** What a copy of the project needs to explore itself. */
-const PARTS = ['package.json', 'tsconfig.json', 'src', 'lua', 'drizzle', 'test']
 
 function readOptions(argv: string[]) {
   const text = { type: 'string' } as const
@@ -59,17 +62,8 @@ function readOptions(argv: string[]) {
 }
 
 const print = (line: string) => void process.stdout.write(`${line}\n`)
-const tell = (steps: string[]) => steps.forEach((step, at) => print(`${at + 1}. ${step}`))
-
-/** A copy of the project with a fault in it. */
-async function plant({ file, from, to }: Planted): Promise<string> {
-  const root = await mkdtemp(join(tmpdir(), 'holdfast-planted-'))
-  for (const part of PARTS) await cp(join(ROOT, part), join(root, part), { recursive: true })
-  await symlink(join(ROOT, 'node_modules'), join(root, 'node_modules'))
-  const text = await readFile(join(root, file), 'utf8')
-  if (!text.includes(from)) throw new StartError(`${file} has no such text any more: ${from}`)
-  await writeFile(join(root, file), text.replace(from, () => to))
-  return root
+function tell(steps: string[]): void {
+  for (const [at, step] of steps.entries()) print(`${at + 1}. ${step}`)
 }
 
 runCommand({ is_service: false }, async (life) => {
@@ -91,7 +85,9 @@ runCommand({ is_service: false }, async (life) => {
           return true
         })
         if (!found) missed += 1
-        const what = found ? `found after ${count} runs: ${found.story.found[0]?.split('\n')[0]}` : `not found in ${count} runs`
+        const what = found
+          ? `found after ${count} runs: ${found.story.found[0]?.split('\n')[0]}`
+          : `not found in ${count} runs`
         print(`${planted.what}: ${what}`)
       } finally {
         await rm(root, { recursive: true, force: true })
@@ -103,21 +99,16 @@ runCommand({ is_service: false }, async (life) => {
   const minutesPassed = () => (performance.now() - began_ms) / 60_000
   let [count, calls, longest] = [0, 0, 0]
   const crew_runs = minutes > 0 ? Number.MAX_SAFE_INTEGER - seed : runs
-  const found = await exploreIn(
-    ROOT,
-    { ...crew, runs: crew_runs, shorten_ms: SHORTEN_MS },
-    each,
-    (story) => {
-      count += 1
-      calls += story.calls
-      longest = Math.max(longest, story.calls)
-      if (more.story) {
-        print(`seed ${story.seed}`)
-        tell(story.steps)
-      }
-      return minutes === 0 || minutesPassed() < minutes
-    },
-  )
+  const found = await exploreIn(ROOT, { ...crew, runs: crew_runs, shorten_ms: SHORTEN_MS }, each, (story) => {
+    count += 1
+    calls += story.calls
+    longest = Math.max(longest, story.calls)
+    if (more.story) {
+      print(`seed ${story.seed}`)
+      tell(story.steps)
+    }
+    return minutes === 0 || minutesPassed() < minutes
+  })
   const rate = Math.round(calls / minutesPassed() / 60)
   print(
     `${count} runs from seed ${seed} on in ${minutesPassed().toFixed(1)} minutes, ${calls} calls, the longest ${longest}, ${rate} a second: ${found ? 'something is not as it should be' : 'nothing found'}`,
@@ -125,6 +116,8 @@ runCommand({ is_service: false }, async (life) => {
   if (!found) return 0
   tell(found.shortest.steps)
   for (const line of found.shortest.found) print(line)
-  print(`seed ${found.story.seed}: ${found.story.steps.length} steps, ${found.shortest.steps.length} in the shortest story`)
+  print(
+    `seed ${found.story.seed}: ${found.story.steps.length} steps, ${found.shortest.steps.length} in the shortest story`,
+  )
   return 1
 })

@@ -50,6 +50,7 @@ export function createScheduler(areBlocked: () => Promise<number>) {
   let count = 0
   let changes = 0
   const held: Call[] = []
+  const delayed = new Set<Call>()
   const running = new Set<Call>()
   let busy = 0
 
@@ -114,6 +115,7 @@ export function createScheduler(areBlocked: () => Promise<number>) {
         .filter(
           (call) =>
             !call.actor.is_dead &&
+            !delayed.has(call) &&
             !held.some(
               (other) =>
                 other.lane === call.lane &&
@@ -127,6 +129,12 @@ export function createScheduler(areBlocked: () => Promise<number>) {
             ),
         )
         .sort(inOrder),
+
+    /** Holds a call back, and what comes behind it on its connection, until the answer is called. */
+    delay(call: Call): () => void {
+      delayed.add(call)
+      return () => void delayed.delete(call)
+    },
 
     /** Waits until every process waits for something that is held, for a timer, or in PostgreSQL for somebody's lock. */
     async settle(): Promise<void> {
@@ -162,6 +170,7 @@ export function createScheduler(areBlocked: () => Promise<number>) {
     reset(): void {
       count = 0
       held.length = 0
+      delayed.clear()
     },
   }
 }

@@ -1,6 +1,6 @@
 import { type Ledger, patiently, type Told } from './buyers.ts'
 import type { Chance } from './chance.ts'
-import type { World } from './world.ts'
+import type { Running, World } from './world.ts'
 
 /** Asks for a change until somebody answers, and notes what was told, or may be. */
 async function change(
@@ -27,9 +27,10 @@ export async function tend(
   if (plan === 0) {
     const delta = chance.pick([1, 2, -1, -2])
     const key = `s${chance.below(1e9)}`
-    await change(world, chance, ledger, { what: 'stock', product_id, delta }, (to) =>
-      world.send(to, 'POST', `${path}/stock`, { delta }, key),
-    )
+    const send = (to: Running) => world.send(to, 'POST', `${path}/stock`, { delta }, key)
+    await change(world, chance, ledger, { what: 'stock', product_id, delta }, send)
+    // Whoever did not hear of it sends it again.
+    if (chance.below(2) === 1) await patiently(world, chance, send)
   } else if (plan === 1) {
     const unit_amount = 100 + chance.below(900)
     await change(world, chance, ledger, { what: 'price', product_id, unit_amount }, (to) =>

@@ -33,7 +33,11 @@ async function run({ shorten_ms, ...options }: Order): Promise<void> {
   const shortest =
     story.found.length === 0 || shorten_ms === 0
       ? story
-      : await shorten(story, (tape) => explore(world, { ...options, tape }), () => bigint() > late_ns)
+      : await shorten(
+          story,
+          (tape) => explore(world, { ...options, tape }),
+          () => bigint() > late_ns,
+        )
   if (process.connected) process.send?.({ story, shortest } satisfies Told)
 }
 
