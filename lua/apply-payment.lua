@@ -81,14 +81,7 @@ save_stock(keys.products)
 if not outcome then
   return { 'backlog' }
 end
-local payments_json = cjson.encode({ payment_record(id, payment, outcome, outcome, reason) })
-local entry, record
-if outcome == 'applied' then
-  entry, record = save_order(keys, order, payments_json)
-else
-  record = order_text(order)
-  entry = redis.call('XADD', keys.journal, '*', 'order', '', 'payments', payments_json, 'basis', record)
-end
+local entry, record, payments_json = save_payments(keys, order, { payment_record(id, payment, outcome, outcome, reason) })
 remember_payment(keys, payment, outcome, entry, outcome, reason)
 redis.call('SET', keys.payment, id, 'PX', key_ttl_ms)
 return { outcome, entry, record, payments_json, reason }

@@ -59,11 +59,8 @@ local function draw_up(request, now, pay_ttl_ms)
     idem = request.mark, entry = '',
   }
   move_items(own, hold.items, 'held', 'pending')
-  request.order, request.records, request.payments = order, {}, parked_payments(own.parked_payments)
-  for i, payment in ipairs(request.payments) do
-    local outcome, reason = settle(own, order, hold.items, payment, now)
-    request.records[i] = payment_record(request.id, payment, outcome, 'parked', reason)
-  end
+  request.order, request.payments = order, parked_payments(own.parked_payments)
+  request.records = settle_parked(own, order, hold.items, request.payments, now) or broken('a new order waits for dead holds')
 end
 
 -- Writes the order in the place of its hold. Returns the reply.
@@ -75,9 +72,7 @@ local function create(request, idem_ttl_ms)
   end
   local payments_json = #request.records > 0 and cjson.encode(request.records) or ''
   local entry, record = save_order(own, request.order, payments_json)
-  for i, payment in ipairs(request.payments) do
-    remember_payment(own, payment, 'parked', entry, request.records[i].outcome, request.records[i].reason)
-  end
+  remember_parked(own, request.payments, request.records, entry)
   if own.idem then
     redis.call('SET', own.idem, request.fingerprint .. '|' .. entry .. '|' .. record, 'PX', idem_ttl_ms)
   end

@@ -80,6 +80,20 @@ local function save_order(keys, order, payments_json)
   return order.entry, record
 end
 
+-- Journals what became of payments of an order that is there: with the order where they changed it, else with the order as their basis.
+-- Returns the journal entry's id, the order as text, and the payments as JSON.
+local function save_payments(keys, order, records)
+  local payments_json = cjson.encode(records)
+  for _, record in ipairs(records) do
+    if record.outcome == 'applied' then
+      local entry, text = save_order(keys, order, payments_json)
+      return entry, text, payments_json
+    end
+  end
+  local text = order_text(order)
+  return redis.call('XADD', keys.journal, '*', 'order', '', 'payments', payments_json, 'basis', text), text, payments_json
+end
+
 -- The id of a journal entry that PostgreSQL may not have yet, or ''.
 local function outstanding(journal_key, entry)
   if not entry or entry == '' then

@@ -30,6 +30,25 @@ local function drop_parked(keys, id)
   redis.call('ZREM', keys.parked, id)
 end
 
+-- What becomes of parked payments, applied to their order in memory, as records; nil where dead holds are still being taken back.
+local function settle_parked(keys, order, items, payments, now)
+  local records = {}
+  for i, payment in ipairs(payments) do
+    local outcome, reason = settle(keys, order, items, payment, now)
+    if not outcome then
+      return nil
+    end
+    records[i] = payment_record(order.id, payment, outcome, 'parked', reason)
+  end
+  return records
+end
+
+local function remember_parked(keys, payments, records, entry)
+  for i, payment in ipairs(payments) do
+    remember_payment(keys, payment, 'parked', entry, records[i].outcome, records[i].reason)
+  end
+end
+
 -- Journals what becomes of parked payments whose order can never come: money back for a success, nothing for a failure.
 -- Returns the journal entry's id and the payments as JSON; '' and '' where nothing was parked.
 local function give_up_parked(keys, id, reason)

@@ -189,6 +189,17 @@ export async function findOrders(sql: Sql, ids: string[]): Promise<Order[]> {
   return rows.map(toOrder)
 }
 
+/** Those of these orders (ids without `ord_`) that live in a shard. */
+export async function ordersInShard(sql: Sql, shard: number, ids: string[]): Promise<Order[]> {
+  if (ids.length === 0) return []
+  const { rows } = await sql.query<OrderRow>({
+    name: 'orders-in-shard',
+    text: `select ${ORDER_COLUMNS} from orders o where o.id = any($1::text[]) and o.shard = $2`,
+    values: [ids.map(orderId), shard],
+  })
+  return rows.map(toOrder)
+}
+
 /** The unpaid orders of a shard with an id above `after`, in the order of their ids, at most `limit`. */
 export async function unpaidOrders(sql: Sql, shard: number, after: string, limit: number): Promise<Order[]> {
   const { rows } = await sql.query<OrderRow>({

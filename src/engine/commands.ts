@@ -36,7 +36,10 @@ export type Replies = {
       ]
   'expire-holds': ['fenced'] | ['done', count: number, late_ms: number, unreadable: string[]]
   'expire-orders': ['fenced'] | ['done', ...ExpireReply[]]
-  'settle-parked': ['fenced' | 'not_due' | 'postponed'] | ['settled', entry_id: string, payments: string]
+  'settle-parked':
+    | ['fenced' | 'not_due' | 'postponed' | 'backlog']
+    | ['settled', entry_id: string, order: string, payments: string]
+    | ['given_up', entry_id: string, payments: string]
   'adjust-stock':
     | ['fenced' | 'key_reused' | 'not_found' | 'too_much' | 'backlog']
     | ['replayed', entry_id: string]
@@ -225,9 +228,23 @@ export const SIGNATURES = {
     statuses: ['fenced', 'done'],
   },
   'settle-parked': {
-    keys: ['epoch', 'holds', 'extended', 'prepaid', 'journal', 'parked', 'parked_payments'],
+    keys: [
+      ...[
+        'epoch',
+        'products',
+        'holds',
+        'extended',
+        'prepaid',
+        'deadlines',
+        'buyers',
+        'journal',
+        'parked',
+        'order',
+      ],
+      'parked_payments',
+    ],
     args: ['epoch', 'id', 'park_ttl_ms'],
-    statuses: ['fenced', 'not_due', 'postponed', 'settled'],
+    statuses: ['fenced', 'not_due', 'postponed', 'backlog', 'settled', 'given_up'],
   },
   'adjust-stock': {
     keys: ['epoch', 'products', 'holds', 'extended', 'buyers', 'journal', 'idem'],

@@ -42,6 +42,16 @@ export type ApplyPayment =
     }
   | { status: 'key_reused' | 'unknown_order' }
 
+/** The entry of payments; only such as were applied have changed their order. */
+function paidEntry(
+  from: Pick<Entry, 'shard' | 'entry_id' | 'epoch'>,
+  order: Order | null,
+  payments: Payment[],
+): Entry {
+  const is_changed = payments.some(({ outcome }) => outcome === 'applied')
+  return makeEntry(from, { ...(is_changed ? { order } : { basis: order }), payments })
+}
+
 /** Payments: each has one effect, however often and in whatever order it is delivered. */
 export function createPayments(options: {
   run: Run
@@ -92,9 +102,7 @@ export function createPayments(options: {
         default: {
           const order = reply[2] === '' ? null : parseOrder(reply[2])
           const payments = parsePayments(reply[3])
-          // Only a payment that was applied changed its order.
-          const parts = reply[0] === 'applied' ? { order } : { basis: order }
-          const entry = makeEntry({ shard, entry_id: reply[1], epoch }, { ...parts, payments })
+          const entry = paidEntry({ shard, entry_id: reply[1], epoch }, order, payments)
           return { status: reply[0], reason: payments[0]?.reason ?? null, order, entry }
         }
       }
@@ -115,12 +123,25 @@ export function createPayments(options: {
         ({ status }) => status === 'unknown_order',
       ),
 
-    /** Gives up on the parked payments of an order that can never come; undefined where they are not due. */
-    async giveUpParked(shard: number, id: string): Promise<Entry | undefined> {
+    /**
+     * Settles the parked payments of an order that is there, and gives up on those of one that can never come; undefined where they are
+     * not due.
+     */
+    async settleParkedOf(shard: number, id: string): Promise<Entry | undefined> {
       const epoch = fence.epoch(shard)
       const reply = await run('settle-parked', shard, { args: { id, park_ttl_ms: parkTtlMs() }, id })
-      if (reply[0] !== 'settled') return undefined
-      return makeEntry({ shard, entry_id: reply[1], epoch }, { payments: parsePayments(reply[2]) })
+      switch (reply[0]) {
+        case 'settled':
+          return paidEntry(
+            { shard, entry_id: reply[1], epoch },
+            parseOrder(reply[2]),
+            parsePayments(reply[3]),
+          )
+        case 'given_up':
+          return makeEntry({ shard, entry_id: reply[1], epoch }, { payments: parsePayments(reply[2]) })
+        default:
+          return undefined
+      }
     },
 
     /** Brings back a parked payment that Redis does not have in this epoch. `seq` keeps the order of arrival. */

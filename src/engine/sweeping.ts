@@ -12,7 +12,7 @@ import { eachForItself, isBroken, type Run } from './run.ts'
 const MAX_DEAD_HOLDS = 125
 export const MAX_DUE_ORDERS = 12
 export const MAX_PREPAID = 6
-/** Orders whose parked payments are given up at once, each in a step of its own. */
+/** Orders whose parked payments are settled, or given up, at once, each in a step of its own. */
 export const MAX_PARKED = 50
 
 /** What a sweeper does to a shard, a bounded number of things in each call. Any number of sweepers may do so at once. */
@@ -22,9 +22,9 @@ export function createSweeping(options: {
   keys: Keys
   fence: Fence
   createOrders: (shard: number, ids: string[]) => Promise<Array<CreateOrder | undefined | Error>>
-  giveUpParked: (shard: number, id: string) => Promise<Entry | undefined>
+  settleParkedOf: (shard: number, id: string) => Promise<Entry | undefined>
 }) {
-  const { nodes, run, keys, fence, createOrders, giveUpParked } = options
+  const { nodes, run, keys, fence, createOrders, settleParkedOf } = options
   const due = createDue({ run, fence })
 
   /** Deals with what is due in a set; what can not be, because its record is broken, holds up nothing else. */
@@ -120,7 +120,7 @@ export function createSweeping(options: {
     /** Gives up on parked payments whose order can never come. */
     async settleParked(shard: number): Promise<Entry[]> {
       const swept = await sweep(shard, 'parked', MAX_PARKED, (ids) =>
-        Promise.all(ids.map((id) => giveUpParked(shard, id).catch((error: Error) => error))),
+        Promise.all(ids.map((id) => settleParkedOf(shard, id).catch((error: Error) => error))),
       )
       return swept.flatMap(({ answer }) => answer ?? [])
     },

@@ -1,5 +1,5 @@
 import type { Sql } from '../db/client.ts'
-import { knownOrderIds, unpaidOrders } from '../db/orders.ts'
+import { knownOrderIds, ordersInShard, unpaidOrders } from '../db/orders.ts'
 import { parkedPayments, paymentsOfOrders } from '../db/payments.ts'
 import { type ProductRecord, productsOfShard } from '../db/products.ts'
 import type { Engine } from '../engine/engine.ts'
@@ -121,16 +121,36 @@ function createBuyers(products: ProductRecord[]) {
 
 type PaidOrder = { order: Order; payments: Payment[] }
 
-/** The unpaid orders of a shard with the payments that they have seen. */
+/** Orders with the payments that they have seen. */
+async function withPayments(sql: Sql, orders: Order[]): Promise<PaidOrder[]> {
+  const ids = orders.map(({ id }) => id)
+  const payments = new Map<string, Payment[]>(ids.map((id) => [id, []]))
+  for (const payment of await paymentsOfOrders(sql, ids)) payments.get(payment.order_id)?.push(payment)
+  return orders.map((order) => ({ order, payments: payments.get(order.id) ?? [] }))
+}
+
+/** The unpaid orders of a shard. */
 async function* unpaidPages(sql: Sql, shard: number): AsyncGenerator<PaidOrder[]> {
   for (let after = '', are_more = true; are_more; ) {
     const orders = await unpaidOrders(sql, shard, after, ORDERS_PAGE)
-    const ids = orders.map(({ id }) => id)
-    const payments = new Map<string, Payment[]>(ids.map((id) => [id, []]))
-    for (const payment of await paymentsOfOrders(sql, ids)) payments.get(payment.order_id)?.push(payment)
-    yield orders.map((order) => ({ order, payments: payments.get(order.id) ?? [] }))
-    after = ids.at(-1) ?? ''
+    yield withPayments(sql, orders)
+    after = orders.at(-1)?.id ?? ''
     are_more = orders.length === ORDERS_PAGE
+  }
+}
+
+/**
+ * Settles parked payments whose order PostgreSQL has: they came while Redis did not know of it, since it had lost its last writes, and
+ * its hold was live there once more.
+ */
+async function settleOrdered(sql: Sql, shard: number, engine: Engine, parked: Payment[]): Promise<void> {
+  const ids = [...new Set(parked.map(({ order_id }) => order_id))]
+  for (let at = 0; at < ids.length; at += ORDERS_PAGE) {
+    const orders = await ordersInShard(sql, shard, ids.slice(at, at + ORDERS_PAGE))
+    for (const { order, payments } of await withPayments(sql, orders)) {
+      await engine.loadOrder(shard, order, payments)
+      await engine.settleParkedOf(shard, order.id)
+    }
   }
 }
 
@@ -179,6 +199,7 @@ export async function rebuildShard(sql: Sql, shard: number, engine: Engine): Pro
   })
   await engine.loadBuyers(shard, buyers.units)
   await loadParked(shard, engine, parked)
+  await settleOrdered(sql, shard, engine, parked)
   await engine.forgetBefore(shard)
   return { holds: kept.length, dropped: dropped.length + nobodys.length, orders }
 }

@@ -179,6 +179,8 @@ export function createRebuilder(options: {
       const started_ms = performance.now()
       await awaitOthers(sql, shard)
       const { holds, dropped, orders } = await rebuildShard(sql, shard, engineAt(shard, epoch))
+      // Payments may have found their order.
+      await finishJournal(engine, writer, shard, { epoch })
       await checkWhole(shard, redis_identity)
       await saveShard(sql, shard, { epoch, redis_identity })
       on_rebuilt?.()

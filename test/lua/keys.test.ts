@@ -147,6 +147,12 @@ async function tell(f: Fixture, product: number): Promise<void> {
   const pending = await f.engine.readOrder(unpaid)
   await f.redis.del(f.keys.id(shard, 'order', unpaid))
   if (pending) await f.engine.loadOrder(shard, pending, [])
+  await f.engine.loadParked(
+    shard,
+    { ...payment, order_id: unpaid, idempotency_key: 'x', status: 'failed' },
+    0,
+  )
+  await f.engine.settleParkedOf(shard, unpaid)
   await f.hold(one, own)
   const read = await f.engine.readProduct(product)
   await f.hold([[product, read?.stock.available ?? 0]], { customer_id: 'bob' })
