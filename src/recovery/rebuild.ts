@@ -6,6 +6,7 @@ import type { Engine } from '../engine/engine.ts'
 import { isId } from '../engine/ids.ts'
 import type { StoredHold } from '../engine/rebuilding.ts'
 import type { Hold, Order, Payment } from '../engine/records.ts'
+import { isBroken } from '../engine/run.ts'
 
 const ORDERS_PAGE = 500
 
@@ -141,7 +142,7 @@ async function* unpaidPages(sql: Sql, shard: number): AsyncGenerator<PaidOrder[]
 
 /**
  * Settles parked payments whose order PostgreSQL has: they came while Redis did not know of it, since it had lost its last writes, and
- * its hold was live there once more.
+ * its hold was live there once more. What is broken stays parked, and holds up no rebuild.
  */
 async function settleOrdered(sql: Sql, shard: number, engine: Engine, parked: Payment[]): Promise<void> {
   const ids = [...new Set(parked.map(({ order_id }) => order_id))]
@@ -149,7 +150,9 @@ async function settleOrdered(sql: Sql, shard: number, engine: Engine, parked: Pa
     const orders = await ordersInShard(sql, shard, ids.slice(at, at + ORDERS_PAGE))
     for (const { order, payments } of await withPayments(sql, orders)) {
       await engine.loadOrder(shard, order, payments)
-      await engine.settleParkedOf(shard, order.id)
+      await engine.settleParkedOf(shard, order.id).catch((error: Error) => {
+        if (!isBroken(error)) throw error
+      })
     }
   }
 }

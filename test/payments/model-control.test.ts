@@ -38,8 +38,8 @@ const RULES: Record<string, Change> = {
   ],
   'parked payments are forgotten when their order comes': [
     [
-      'request.order, request.records, request.payments = order, {}, parked_payments(own.parked_payments)',
-      'request.order, request.records, request.payments = order, {}, {}',
+      'request.order, request.payments = order, parked_payments(own.parked_payments)',
+      'request.order, request.payments = order, {}',
     ],
   ],
   'parked payments are applied in another order than they came': [
@@ -58,8 +58,8 @@ const RULES: Record<string, Change> = {
   ],
   'a payment that is not applied is not journalled': [
     [
-      "entry = redis.call('XADD', keys.journal, '*', 'order', '', 'payments', payments_json, 'basis', record)",
-      "entry = ''",
+      "return redis.call('XADD', keys.journal, '*', 'order', '', 'payments', payments_json, 'basis', text), text, payments_json",
+      "return '', text, payments_json",
     ],
   ],
 }
