@@ -45,8 +45,8 @@ export const PLANTED: Planted[] = [
   {
     what: 'an order does not hear of payments that came before it',
     file: 'lua/include/create.lua',
-    from: 'request.order, request.records, request.payments = order, {}, parked_payments(own.parked_payments)',
-    to: 'request.order, request.records, request.payments = order, {}, {}',
+    from: 'request.order, request.payments = order, parked_payments(own.parked_payments)',
+    to: 'request.order, request.payments = order, {}',
   },
   {
     what: 'a change of stock is made again under its key',
