@@ -117,7 +117,7 @@ export function createSweeping(options: {
       })
     },
 
-    /** Gives up on parked payments whose order can never come. */
+    /** Settles parked payments whose time is over: with their order, where it is there, else for good. */
     async settleParked(shard: number): Promise<Entry[]> {
       const swept = await sweep(shard, 'parked', MAX_PARKED, (ids) =>
         Promise.all(ids.map((id) => settleParkedOf(shard, id).catch((error: Error) => error))),

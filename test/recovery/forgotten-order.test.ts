@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { type App, build, newKey } from '../fixtures/app.ts'
 import type { HoldBody } from '../fixtures/resources.ts'
 import { until } from '../fixtures/until.ts'
+import { openPredecessor } from './fixtures/predecessor.ts'
 
 /*
   A Redis that comes back without its last second has the hold of an order that PostgreSQL has: a payment that comes before anybody
@@ -112,4 +113,13 @@ t.test('nothing is left parked, and a rebuild after that changes nothing', async
   t.match(await paymentOf(app, key), { outcome: 'applied' })
   t.match(await app.expect(200, app.call('GET', `/api/orders/${hold.order_id}`)), { payment_status: 'paid' })
   await app.agree(t, 'afterwards')
+})
+
+t.test('control: where the step does not look for the order, its payment stays parked', async (t) => {
+  const { app, key } = await forgotten(t, { status: 'success' })
+  const predecessor = await openPredecessor(t, app, {
+    change: [['local order = find_order(keys.order)\nif not deadline_ms', 'local order\nif not deadline_ms']],
+  })
+  t.equal(await (await predecessor.rebuildUntil(() => false)).goOn(), undefined)
+  t.match(await paymentOf(app, key), { outcome: 'parked' })
 })
