@@ -38,14 +38,17 @@ export async function exploreIn(
 
   async function run(child: ChildProcess, own: number): Promise<Told> {
     child.send({ ...each, seed: own, shorten_ms } satisfies Order)
-    const limit = AbortSignal.any([stopping, AbortSignal.timeout(HANGS_MS + shorten_ms)])
+    const over = new AbortController()
+    const limit = AbortSignal.any([stopping, AbortSignal.timeout(HANGS_MS + shorten_ms), over.signal])
     const [told] = (await Promise.race([
       once(child, 'message', { signal: limit }),
       once(child, 'exit', { signal: limit }).then(() => Promise.reject(new Error('an explorer ended'))),
-    ]).catch((error: Error) => {
-      stopping.throwIfAborted()
-      throw new Error(`seed ${own}: ${error.message}`)
-    })) as [Told]
+    ])
+      .catch((error: Error) => {
+        stopping.throwIfAborted()
+        throw new Error(`seed ${own}: ${error.message}`)
+      })
+      .finally(() => over.abort())) as [Told]
     return told
   }
   async function work(): Promise<void> {

@@ -25,6 +25,8 @@ const TICKS_MS = [30, 120, 260, 1_100]
 /** Once in so many steps. */
 const OFTEN = { fault: 25, buyer: 6, shop: 40, time: 40 }
 const MAX_VISITS = 2
+/** Whoever looks once a second whether a server is still what it was has looked by then. */
+const NOTICED_MS = 3_500
 
 /** One run: the same seed, and the same tape, give the same one. */
 export async function explore(world: World, options: Options): Promise<Story> {
@@ -41,6 +43,8 @@ export async function explore(world: World, options: Options): Promise<Story> {
   let buyers_left = options.buyers
   let visits_left = MAX_VISITS
   let inside = 0
+  /** When something failed for the last time. */
+  let failed_ms = clock.now_ms()
   let step = 0
   const postponed: Array<{ at_step: number; work: () => unknown }> = []
 
@@ -83,6 +87,7 @@ export async function explore(world: World, options: Options): Promise<Story> {
   }
   async function fail(): Promise<void> {
     faults_left -= 1
+    failed_ms = clock.now_ms()
     const lost = story.faults.map((name) => FAULTS[name]?.loses).find(Boolean)
     const name = chance.pick(
       Object.keys(FAULTS).filter((one) => !lost || !FAULTS[one]?.loses || FAULTS[one]?.loses === lost),
@@ -111,12 +116,14 @@ export async function explore(world: World, options: Options): Promise<Story> {
     if (step >= MAX_STEPS) story.found.push(`it does not come to rest: ${world.log.slice(-3).join(' / ')}`)
     if (story.found.length > 0) break
     const ready = scheduler.ready()
-    if (ready.length === 0 && (await isOver())) break
+    if (ready.length === 0 && clock.now_ms() - failed_ms >= NOTICED_MS && (await isOver())) break
     const is_open = world.running().length === services && opening === 0
     const is_quiet = buyers_left + inside === 0 && is_open
     const due = postponed.findIndex(({ at_step }) => at_step <= step || is_quiet)
-    if (due >= 0) await postponed.splice(due, 1)[0]?.work()
-    else if (is_open && faults_left > 0 && chance.isOnceIn(OFTEN.fault)) await fail()
+    if (due >= 0) {
+      await postponed.splice(due, 1)[0]?.work()
+      failed_ms = clock.now_ms()
+    } else if (is_open && faults_left > 0 && chance.isOnceIn(OFTEN.fault)) await fail()
     else if (is_open && buyers_left > 0 && chance.isOnceIn(OFTEN.buyer)) enterBuyer()
     else if (is_open && visits_left > 0 && !is_quiet && chance.isOnceIn(OFTEN.shop)) {
       visits_left -= 1
