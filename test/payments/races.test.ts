@@ -9,6 +9,8 @@ import { stateOf } from './fixtures/readings.ts'
 
 const [HOLD_S, ORDER_S] = [100, 900]
 const DELIVERIES = 100
+/** Of a control that needs a slow commit. */
+const MAX_ROUNDS = 50
 /** Races that run at once. */
 const BATCH = 50
 /** A payment has a longer way to its step than the others, so in every other batch it starts well before them. */
@@ -62,11 +64,16 @@ t.test('a payment that is delivered 100 times at once is applied once', async (t
 
 t.test('control: payments that are not known again have more than one effect', async (t) => {
   const on = await open(t, [['if seen then', 'if false then']])
-  const ids = await hold(on, await on.product(0, 100, 9900))
-  await on.post('/api/orders', { hold_id: ids.hold_id })
-  const { applied, refund_due = 0 } = count(await times(DELIVERIES, () => pay(on, ids, ids.order_id)))
-  t.equal(applied, 1)
-  t.ok(refund_due > 0, `${refund_due} times money would go back`)
+  const product_id = await on.product(0, 100, 9900)
+  // PostgreSQL's row is a second guard: where the first commit is quick, all others are told from it.
+  for (let round = 0; round < MAX_ROUNDS; round += 1) {
+    const ids = await hold(on, product_id)
+    await on.post('/api/orders', { hold_id: ids.hold_id })
+    const { applied, refund_due = 0 } = count(await times(DELIVERIES, () => pay(on, ids, ids.order_id)))
+    t.equal(applied, 1)
+    if (refund_due > 0) return t.pass(`${refund_due} times money would go back`)
+  }
+  t.fail('no payment had a second effect')
 })
 
 t.test('while its order is created, a payment that comes 100 times has one effect', async (t) => {
