@@ -23,6 +23,8 @@ import { identify, isRunning, type ProcessId, stopProcess } from '../src/embedde
 import { openServers, stopLeftovers } from '../src/embedded/servers.ts'
 import { StartError } from '../src/errors.ts'
 import { startCluster, type TestCluster } from './fixtures/cluster.ts'
+import { createTemplate } from './fixtures/database.ts'
+import { groupTests } from './groups.ts'
 
 /*
   Runs tap on the files given, or on all tests but the slow ones of test/faults, against a Redis and a PostgreSQL of
@@ -31,6 +33,7 @@ import { startCluster, type TestCluster } from './fixtures/cluster.ts'
   The line "N passed, N failed" ends the output; the exit code is 1 if anything failed or nothing ran.
 */
 
+const ROOT = dirname(import.meta.dirname)
 const FOLDER_PREFIX = 'holdfast-test-'
 /** Every commit of a test waits for what its data lies on, and memory is the quickest. In a container it may be small. */
 const MEMORY = '/dev/shm'
@@ -112,6 +115,7 @@ async function main(): Promise<number> {
     if (await hasMemory()) await symlink(await mkdtemp(join(MEMORY, FOLDER_PREFIX)), data_dir)
     const servers = await openServers({ data_dir, say, is_throw_away: true, redis_url: cluster?.address })
     try {
+      await createTemplate(servers.database_url)
       return await runTap(folder, servers)
     } finally {
       await servers.close()
@@ -158,10 +162,10 @@ async function runTap(folder: string, servers: { redis_url: string; database_url
   const is_terminal = process.stdout.isTTY
   const files = process.argv.slice(2).filter((argument) => argument !== CLUSTER_OPTION)
   const left_out = [SLOW_TESTS, ...(is_cluster ? Object.keys(NOT_ON_CLUSTER) : [CLUSTER_TESTS])]
-  const chosen = files.length > 0 ? files : left_out.map((tests) => `--exclude=${tests}`)
+  const chosen = files.length > 0 ? files : await groupTests(ROOT, left_out, join(folder, 'groups'))
   const child = spawn(process.execPath, [tap, ...(is_terminal ? ['-o', output_path] : []), ...chosen], {
     env,
-    cwd: dirname(import.meta.dirname),
+    cwd: ROOT,
     stdio: ['ignore', is_terminal ? 'inherit' : 'pipe', 'inherit'],
     detached: true,
   })
