@@ -117,10 +117,20 @@ export function createSweeping(options: {
       })
     },
 
-    /** Settles parked payments whose time is over: with their order, where it is there, else for good. */
-    async settleParked(shard: number): Promise<Entry[]> {
+    /**
+     * Settles parked payments whose time is over: with their order, where it is there, else for good. `loadOrder` brings one that Redis
+     * does not know, since it may have moved; where it rejects, they stay parked.
+     */
+    async settleParked(
+      shard: number,
+      loadOrder: (id: string) => Promise<unknown> = async () => {},
+    ): Promise<Entry[]> {
+      const settle = async (id: string) => {
+        await loadOrder(id)
+        return settleParkedOf(shard, id)
+      }
       const swept = await sweep(shard, 'parked', MAX_PARKED, (ids) =>
-        Promise.all(ids.map((id) => settleParkedOf(shard, id).catch((error: Error) => error))),
+        Promise.all(ids.map((id) => settle(id).catch((error: Error) => error))),
       )
       return swept.flatMap(({ answer }) => answer ?? [])
     },

@@ -1,5 +1,6 @@
 import { isOwnFault } from '../db/client.ts'
 import type { Engine } from '../engine/engine.ts'
+import { givesBack } from './refusals.ts'
 import type { Writer } from './writer.ts'
 
 /** What kept entries from being written, unless it was an entry itself, which is set aside in time. */
@@ -31,7 +32,9 @@ export async function finishJournal(
   do {
     const page = await engine.journal.page(shard, behind, up_to)
     await engine.journal.buryUnreadable(shard, page.unreadable, epoch)
-    const answers = await Promise.allSettled(page.entries.map((entry) => writer.commit({ ...entry, epoch })))
+    const answers = await Promise.allSettled(
+      page.entries.map((entry) => writer.commitInTurn({ ...entry, epoch })),
+    )
     finished += answers.filter(({ status }) => status === 'fulfilled').length
     const reason = outage(answers)
     if (reason) throw reason
@@ -71,7 +74,11 @@ export async function redriveBuried(
   const readable = await engine.journal.buriedEntries(shard, MAX_BURIED)
   const count = Math.min(MAX_BURIED, await engine.journal.buriedLength(shard))
   for (let at = readable.length; at < count; at += 1) refused.push('it can not be read')
-  for (const { dead_id, entry } of readable) {
+  // What makes room comes first: others may have been set aside for want of it.
+  const in_turn = [true, false].flatMap((is_room) =>
+    readable.filter(({ entry }) => givesBack(entry) === is_room),
+  )
+  for (const { dead_id, entry } of in_turn) {
     try {
       const committed = await writer.commit(entry)
       await engine.journal.dropBuried(shard, dead_id)

@@ -10,6 +10,8 @@ import { findAhead } from './past.ts'
 import type { Put } from './put.ts'
 import { isFloor, isTooMuch, LateError } from './write.ts'
 
+/** Entries set aside among which is looked for what made room. */
+const MAX_BURIED = 1_000
 /** How often a refusal of the floor is looked into while the shard goes on; after that it is, while the shard stands still. */
 const MAX_LOOKS = 3
 
@@ -27,8 +29,17 @@ function refundDue(payment: Payment): Payment {
 }
 
 /** Whether all that an entry can do on the floor is make room. */
-const givesBack = ({ order, adjustment }: Entry) =>
+export const givesBack = ({ order, adjustment }: Entry) =>
   order?.order_status === 'cancelled' || (adjustment !== null && adjustment.delta > 0)
+
+/** Whether it makes room for more units of a product, which may be worth no more than can be counted. */
+const takesOut = ({ adjustment }: Entry) => adjustment !== null && adjustment.delta < 0
+
+/** What may make room for an entry that was refused for this. */
+const roomFor = (error: unknown) => (isTooMuch(error) ? takesOut : givesBack)
+
+const productsOf = ({ order, adjustment }: Entry) =>
+  [...(order?.items ?? []), ...(adjustment ? [adjustment] : [])].map(({ product_id }) => product_id)
 
 /** Whether two entries are one: their ids may have been given out again by a Redis that had lost the first. */
 const isSameEntry = (one: Entry, other: Entry) =>
@@ -104,9 +115,9 @@ export function createRefusals(options: {
   }
 
   /** Writes all that the journal of an entry's shard has to make room with. What is refused for its data is left to those who finish the journal. */
-  async function giveBackFirst({ shard, epoch }: Entry): Promise<void> {
+  async function makeRoom({ shard, epoch }: Entry, isRoom: typeof givesBack): Promise<void> {
     for await (const page of engine.journal.pages(shard)) {
-      const giving = page.filter(givesBack).map((entry) => ({ ...entry, epoch }))
+      const giving = page.filter(isRoom).map((entry) => ({ ...entry, epoch }))
       if (giving.length === 0) continue
       try {
         await put(giving)
@@ -119,6 +130,13 @@ export function createRefusals(options: {
         }
       }
     }
+  }
+
+  /** Whether room for an entry was made by one that PostgreSQL would not take, and that waits for an operator. */
+  async function isRoomSetAside(entry: Entry, isRoom: typeof givesBack): Promise<boolean> {
+    const ids = new Set(productsOf(entry))
+    const buried = await engine.journal.buriedEntries(entry.shard, MAX_BURIED)
+    return buried.some(({ entry: other }) => isRoom(other) && productsOf(other).some((id) => ids.has(id)))
   }
 
   /** Whether Redis still has an entry, and with it all that came before it; one that was set aside is in no journal. */
@@ -135,24 +153,26 @@ export function createRefusals(options: {
   }
 
   /**
-   * What the floor would not take. Units are free in Redis before PostgreSQL has what freed them, so its first word is no verdict: it is
+   * What the floor would not take, or the bounds of what can be counted. Units are free in Redis before PostgreSQL has what freed them, so its first word is no verdict: it is
    * one once everything that the journal has to make room with is written, nothing has come to the journal meanwhile, and nothing was
    * lost of it: a Redis that was emptied has nothing to make room with either. While the shard goes on there may always be more; then
-   * the shard closes, and the rebuild looks again while nobody can change it.
+   * the shard closes, and the rebuild looks again while nobody can change it. Where what made room was set aside, so is this.
    */
-  async function commitRefused(entry: Entry): Promise<Committed | Error> {
+  async function commitRefused(entry: Entry, refusal: unknown): Promise<Committed | Error> {
     const { shard, order, adjustment } = entry
+    const isRoom = roomFor(refusal)
     for (let looks = 0; looks < MAX_LOOKS; looks += 1) {
       const last_id = await engine.journal.lastId(shard)
-      await giveBackFirst(entry)
+      await makeRoom(entry, isRoom)
       try {
         await put([entry])
         return 'committed'
       } catch (error) {
         if (error instanceof LateError) return commitLate(entry, error)
-        if (!isFloor(error)) throw error
+        if (!isFloor(error) && !isTooMuch(error)) throw error
       }
       if ((await engine.journal.lastId(shard)) !== last_id || !(await isKept(entry))) continue
+      if (await isRoomSetAside(entry, isRoom)) return refusal as Error
       if (await isPast(shard)) {
         on_past?.()
         return new UnavailableError('recovering', 'PostgreSQL lacks what it had')
@@ -161,7 +181,10 @@ export function createRefusals(options: {
       const what = order
         ? `order ${order.id}`
         : `a change of product ${adjustment?.product_id} by ${adjustment?.delta}`
-      undo(entry, `PostgreSQL refused ${what}: its product is oversold in Redis`)
+      const why = isTooMuch(refusal)
+        ? 'it is worth more than can be counted'
+        : 'its product is oversold in Redis'
+      undo(entry, `PostgreSQL refused ${what}: ${why}`)
       return 'refused'
     }
     engine.fence.close(shard, 'PostgreSQL refuses an order', 'wrong')
@@ -174,10 +197,6 @@ export function createRefusals(options: {
       return 'committed'
     } catch (error) {
       if (error instanceof LateError) return commitLate(entry, error)
-      if (isTooMuch(error) && entry.adjustment) {
-        undo(entry, `PostgreSQL refused to add units to product ${entry.adjustment.product_id}`)
-        return 'refused'
-      }
       if (error instanceof KeyTakenError) {
         undo(entry, error.message)
         return 'key_taken'
@@ -187,7 +206,8 @@ export function createRefusals(options: {
         return new UnavailableError('recovering', error.message)
       }
       if (error instanceof EarlyError) return commitEarly(entry)
-      return isFloor(error) ? commitRefused(entry) : (error as Error)
+      const may_have_room = isFloor(error) || (isTooMuch(error) && entry.adjustment !== null)
+      return may_have_room ? commitRefused(entry, error) : (error as Error)
     }
   }
 
@@ -198,7 +218,7 @@ export function createRefusals(options: {
     async commitAgain(entries: Entry[]): Promise<boolean> {
       try {
         const by_shard = new Map(entries.map((entry) => [entry.shard, entry]))
-        for (const entry of by_shard.values()) await giveBackFirst(entry)
+        for (const entry of by_shard.values()) await makeRoom(entry, givesBack)
         await put(entries)
         return true
       } catch (error) {

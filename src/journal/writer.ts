@@ -41,19 +41,28 @@ export function createWriter(options: {
   const put = createPut({ db, engine, mark, on_commit, on_drop: tries.forget, on_past })
   const { commitOne, commitAgain } = createRefusals({ db, engine, mark, put, on_alarm, on_past })
 
+  /** One that is at fault fails none of its neighbours. */
+  async function commitAlone(entry: Entry): Promise<Committed | Error> {
+    const answer = await commitOne(entry).catch((error: Error) => error)
+    if (isOwnFault(answer)) await tries.note(entry, answer as Error).catch(() => {})
+    return answer
+  }
+
+  /** A batch that is refused goes in two halves, and so on: a bad entry among many costs some transactions more, not one for each. */
   async function commitBatch(entries: Entry[]): Promise<Array<Committed | Error>> {
+    const [first, ...others] = entries
+    if (first && others.length === 0) return [await commitAlone(first)]
     try {
       await put.put(entries)
       return entries.map(() => 'committed')
     } catch (error) {
       if (!isOwnFault(error)) throw error
       if (isFloor(error) && (await commitAgain(entries))) return entries.map(() => 'committed')
-      // One of them is at fault: each goes on its own, so that it fails none of its neighbours.
+      const middle = Math.ceil(entries.length / 2)
+      const halves = [entries.slice(0, middle), entries.slice(middle)]
       const answers: Array<Committed | Error> = []
-      for (const entry of entries) {
-        const answer = await commitOne(entry).catch((error: Error) => error)
-        if (isOwnFault(answer)) await tries.note(entry, answer as Error).catch(() => {})
-        answers.push(answer)
+      for (const half of halves) {
+        answers.push(...(await commitBatch(half).catch((failure: Error) => half.map(() => failure))))
       }
       return answers
     }
@@ -66,6 +75,15 @@ export function createWriter(options: {
     max_waiting: MAX_WAITING,
   })
 
+  async function commitInTurn(entry: Entry): Promise<Committed> {
+    try {
+      return await gathered.add(entry)
+    } catch (error) {
+      if (error instanceof UnavailableError) throw error
+      throw new UnavailableError('unavailable', `PostgreSQL: ${(error as Error).message}`, { cause: error })
+    }
+  }
+
   async function commit(entry: Entry): Promise<Committed> {
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_resolve, reject) => {
@@ -75,10 +93,7 @@ export function createWriter(options: {
       )
     })
     try {
-      return await Promise.race([gathered.add(entry), late])
-    } catch (error) {
-      if (error instanceof UnavailableError) throw error
-      throw new UnavailableError('unavailable', `PostgreSQL: ${(error as Error).message}`, { cause: error })
+      return await Promise.race([commitInTurn(entry), late])
     } finally {
       clearTimeout(timer)
     }
@@ -91,7 +106,10 @@ export function createWriter(options: {
      */
     commit,
 
-    /** The same for an entry that an earlier request left behind; '' and entries that are gone are committed already. */
+    /** As `commit`, for one that nobody waits for: it takes as long as all that came before it. */
+    commitInTurn,
+
+    /** As `commit`, for an entry that an earlier request left behind; '' and entries that are gone are committed already. */
     async finish(shard: number, entry_id: string): Promise<Committed> {
       const entry = entry_id === '' ? undefined : await engine.journal.readEntry(shard, entry_id)
       return entry ? commit(entry) : 'committed'

@@ -148,12 +148,13 @@ async function settleOrdered(sql: Sql, shard: number, engine: Engine, parked: Pa
   const ids = [...new Set(parked.map(({ order_id }) => order_id))]
   for (let at = 0; at < ids.length; at += ORDERS_PAGE) {
     const orders = await ordersInShard(sql, shard, ids.slice(at, at + ORDERS_PAGE))
-    for (const { order, payments } of await withPayments(sql, orders)) {
+    const settled = (await withPayments(sql, orders)).map(async ({ order, payments }) => {
       await engine.loadOrder(shard, order, payments)
       await engine.settleParkedOf(shard, order.id).catch((error: Error) => {
         if (!isBroken(error)) throw error
       })
-    }
+    })
+    await Promise.all(settled)
   }
 }
 

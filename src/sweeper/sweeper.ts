@@ -6,6 +6,7 @@ import { MAX_DUE_ORDERS, MAX_PARKED, MAX_PREPAID } from '../engine/sweeping.ts'
 import { createFinisher } from '../journal/recovery.ts'
 import type { Writer } from '../journal/writer.ts'
 import type { Observer } from '../metrics/observer.ts'
+import type { Lookup } from '../recovery/load.ts'
 import type { Publisher } from '../recovery/terms.ts'
 import { createAccount, type Tell } from './account.ts'
 import { createOutbox } from './outbox.ts'
@@ -49,6 +50,7 @@ type Found = 'full' | 'some' | 'none'
 export function startSweeper(options: {
   engine: Engine
   writer: Writer
+  lookup: Lookup
   publisher: Publisher
   say: (message: string) => void
   meters?: Observer
@@ -57,7 +59,7 @@ export function startSweeper(options: {
   /** Hears of what was ended, in sum. */
   log?: { info: Tell }
 }): Sweeper {
-  const { engine, writer, publisher, say, meters, min_age_ms, log } = options
+  const { engine, writer, lookup, publisher, say, meters, min_age_ms, log } = options
   const account = createAccount(log?.info.bind(log), meters)
   const finishOld = createFinisher(engine, writer, min_age_ms)
   const stopped = new AbortController()
@@ -108,13 +110,15 @@ export function startSweeper(options: {
     return expired
   }
 
+  const settleParked = (shard: number) => engine.settleParked(shard, lookup.loadOrder)
+
   const dutiesOf = (shard: number): Duty[] =>
     (
       [
         ['dead holds', INTERVAL_MS, () => expireHolds(shard)],
         ['paid holds', INTERVAL_MS, () => end(engine.orderPrepaid, shard, MAX_PREPAID, PACES.paid_hold)],
         ['unpaid orders', INTERVAL_MS, () => end(expireOrders, shard, MAX_DUE_ORDERS, PACES.order)],
-        ['parked payments', INTERVAL_MS, () => end(engine.settleParked, shard, MAX_PARKED, PACES.parked)],
+        ['parked payments', INTERVAL_MS, () => end(settleParked, shard, MAX_PARKED, PACES.parked)],
         ['the journal', SELDOM_MS, () => finishOld(shard).then(() => 'none' as const)],
       ] as const
     ).map(([what, every_ms, step]) => ({

@@ -1,10 +1,9 @@
 import t, { type Test } from 'tap'
-import { createMark } from '../../src/db/marks.ts'
 import type { Engine } from '../../src/engine/engine.ts'
 import type { Entry, Order } from '../../src/engine/records.ts'
-import { createWriter } from '../../src/journal/writer.ts'
 import { type App, build, newKey } from '../fixtures/app.ts'
 import { until } from '../fixtures/until.ts'
+import { writerOn } from './fixtures/writer-on.ts'
 
 /*
   Units are free in Redis before PostgreSQL has what freed them. These tests leave what freed them in the journal, as a
@@ -36,19 +35,6 @@ async function entryOf(app: App, hold: Ids): Promise<Entry> {
   const made = await app.engine.createOrder(idOf(hold), null)
   if (made.status !== 'created') throw new Error(made.status)
   return made.entry
-}
-
-/** Another writer of a service, on an engine that was tampered with. */
-function writerOn(app: App, journal: Partial<Engine['journal']>) {
-  const engine = { ...app.engine, journal: { ...app.engine.journal, ...journal } }
-  const alarms: string[] = []
-  const writer = createWriter({
-    db: app.service.db,
-    engine,
-    mark: createMark(newKey()),
-    on_alarm: (alarm) => alarms.push(alarm),
-  })
-  return { writer, alarms }
 }
 
 t.test('a unit whose cancellation is not committed yet can be ordered', async (t) => {

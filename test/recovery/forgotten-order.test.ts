@@ -2,7 +2,9 @@ import t, { type Test } from 'tap'
 import { type App, build, newKey } from '../fixtures/app.ts'
 import type { HoldBody } from '../fixtures/resources.ts'
 import { until } from '../fixtures/until.ts'
+import { isWhole, openMover } from './fixtures/mover.ts'
 import { openPredecessor } from './fixtures/predecessor.ts'
+import { remember } from './fixtures/remember.ts'
 
 /*
   A Redis that comes back without its last second has the hold of an order that PostgreSQL has: a payment that comes before anybody
@@ -10,21 +12,7 @@ import { openPredecessor } from './fixtures/predecessor.ts'
 */
 
 const SHARD = 0
-
-/** Remembers all that Redis has, and answers how it comes to have that again. */
-async function remember({ redis, keys }: App): Promise<() => Promise<void>> {
-  const saved = await Promise.all(
-    (await keys()).map(async (key) => ({
-      key,
-      value: await redis.dumpBuffer(key),
-      end: Math.max(0, await redis.pexpiretime(key)),
-    })),
-  )
-  return async () => {
-    for (const key of await keys()) await redis.del(key)
-    for (const { key, value, end } of saved) await redis.restore(key, end, value, 'ABSTTL')
-  }
-}
+const TTL = { HOLD_TTL_SECONDS: '3600', ORDER_TTL_SECONDS: '3600' }
 
 type Case = {
   what: string
@@ -70,8 +58,8 @@ async function rebuild(app: App): Promise<void> {
 }
 
 /** An order that Redis has forgotten, and a payment that was parked for its hold. */
-async function forgotten(t: Test, { before, status }: Pick<Case, 'before' | 'status'>) {
-  const app = await build(t, { env: { HOLD_TTL_SECONDS: '3600', ORDER_TTL_SECONDS: '3600' } })
+async function forgotten(t: Test, { before, status }: Pick<Case, 'before' | 'status'>, shards = '1') {
+  const app = await build(t, { env: { ...TTL, STOCK_SHARDS: shards } })
   const product = await app.product(3)
   const hold = await app.hold(product, 2)
   const goBack = await remember(app)
@@ -84,7 +72,7 @@ async function forgotten(t: Test, { before, status }: Pick<Case, 'before' | 'sta
     { outcome: 'parked' },
     'its hold is there once more',
   )
-  return { app, hold, key }
+  return { app, product, hold, key }
 }
 
 const paymentOf = async (app: App, key: string) =>
@@ -122,4 +110,42 @@ t.test('control: where the step does not look for the order, its payment stays p
   })
   t.equal(await (await predecessor.rebuildUntil(() => false)).goOn(), undefined)
   t.match(await paymentOf(app, key), { outcome: 'parked' })
+})
+
+const MOVED_TO = 2
+
+/** The payment of an order that was over was parked, and moved with its product; its order stayed. Now nobody waits for it any longer. */
+async function movedAway(t: Test) {
+  const before = (app: App, { order_id }: HoldBody) => app.paid(order_id, 'failed')
+  const { app, product, hold, key } = await forgotten(t, { status: 'success', before }, '3')
+  await openMover(t, app).move([product], MOVED_TO)
+  await isWhole(app)
+  const { engine, redis } = app
+  await redis.zadd(engine.keys.shard(MOVED_TO, 'parked'), 'XX', 1, hold.order_id.slice('ord_'.length))
+  return { app, hold, key }
+}
+
+async function settle({ engine, service }: App, loadOrder?: (id: string) => Promise<unknown>) {
+  const entries = await engine.settleParked(MOVED_TO, loadOrder)
+  for (const entry of entries) await service.writer.commit(entry)
+}
+
+t.test('before a payment is given up PostgreSQL is asked for its order, wherever that is', async (t) => {
+  const { app, hold, key } = await movedAway(t)
+  await settle(app, app.service.lookup.loadOrder)
+  t.match(await paymentOf(app, key), { outcome: 'applied' })
+  t.match(await app.expect(200, app.call('GET', `/api/orders/${hold.order_id}`)), { payment_status: 'paid' })
+  await app.agree(t, 'afterwards')
+})
+
+t.test('one whose order can not be asked for stays parked', async (t) => {
+  const { app, key } = await movedAway(t)
+  await t.rejects(settle(app, () => Promise.reject(new Error('PostgreSQL is away'))))
+  t.match(await paymentOf(app, key), { outcome: 'parked' })
+})
+
+t.test('control: where nobody asks, its money has to go back', async (t) => {
+  const { app, key } = await movedAway(t)
+  await settle(app)
+  t.match(await paymentOf(app, key), { outcome: 'refund_due' })
 })
