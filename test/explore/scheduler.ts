@@ -50,6 +50,8 @@ export function createScheduler(areBlocked: () => Promise<number>) {
   let count = 0
   let changes = 0
   const held: Call[] = []
+  /** Those that came since everything was at rest. */
+  let arrived: Call[] = []
   const delayed = new Set<Call>()
   const running = new Set<Call>()
   let busy = 0
@@ -75,6 +77,7 @@ export function createScheduler(areBlocked: () => Promise<number>) {
   ): Promise<Answer> {
     count += 1
     const call: Call = { ...about, nth: count, is_answered: false, go: () => {} }
+    arrived.push(call)
     await hold(call)
     running.add(call)
     let answer: () => Answer
@@ -91,6 +94,42 @@ export function createScheduler(areBlocked: () => Promise<number>) {
     call.is_answered = true
     await hold(call)
     return answer()
+  }
+
+  async function rest(): Promise<void> {
+    let turns = 0
+    const began = process.hrtime.bigint()
+    for (let quiet = 0; quiet < QUIET_TURNS; ) {
+      const before = changes
+      await turn()
+      turns += 1
+      if (turns % ASK_AFTER_TURNS === 0 && process.hrtime.bigint() - began > HANGS_NS) {
+        throw new Error(
+          `no answer comes to ${[...running].map(({ actor, what }) => `${actor.name} ${what}`).join(', ')}`,
+        )
+      }
+      const is_still = changes === before
+      if (
+        is_still &&
+        running.size > 0 &&
+        turns % ASK_AFTER_TURNS === 0 &&
+        (await areBlocked()) === running.size
+      )
+        return
+      quiet = is_still && running.size + busy === 0 ? quiet + 1 : 0
+    }
+  }
+
+  /**
+   * Calls of several flows of a process that share its connection to Redis come in an order that depends on how fast everything is. None of
+   * them was sent yet, so they get one that does not. On a connection to PostgreSQL there is one flow at a time.
+   */
+  function numberArrivals(): void {
+    const calls = arrived.filter(({ kind }) => kind === 'redis')
+    const numbers = calls.map(({ nth }) => nth).sort((one, other) => one - other)
+    calls.sort(inOrder)
+    for (const [at, call] of calls.entries()) call.nth = numbers[at] as number
+    arrived = []
   }
 
   return {
@@ -138,27 +177,8 @@ export function createScheduler(areBlocked: () => Promise<number>) {
 
     /** Waits until every process waits for something that is held, for a timer, or in PostgreSQL for somebody's lock. */
     async settle(): Promise<void> {
-      let turns = 0
-      const began = process.hrtime.bigint()
-      for (let quiet = 0; quiet < QUIET_TURNS; ) {
-        const before = changes
-        await turn()
-        turns += 1
-        if (turns % ASK_AFTER_TURNS === 0 && process.hrtime.bigint() - began > HANGS_NS) {
-          throw new Error(
-            `no answer comes to ${[...running].map(({ actor, what }) => `${actor.name} ${what}`).join(', ')}`,
-          )
-        }
-        const is_still = changes === before
-        if (
-          is_still &&
-          running.size > 0 &&
-          turns % ASK_AFTER_TURNS === 0 &&
-          (await areBlocked()) === running.size
-        )
-          return
-        quiet = is_still && running.size + busy === 0 ? quiet + 1 : 0
-      }
+      await rest()
+      numberArrivals()
     },
 
     /** Ends a process without a word: what it waits for never comes, and its connections break. */
@@ -170,6 +190,7 @@ export function createScheduler(areBlocked: () => Promise<number>) {
     reset(): void {
       count = 0
       held.length = 0
+      arrived = []
       delayed.clear()
     },
   }

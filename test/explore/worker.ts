@@ -7,6 +7,7 @@ import { migrateDb } from '../../src/db/migrate.ts'
 import { openServers } from '../../src/embedded/servers.ts'
 import { explore, type Options, type Story } from './explore.ts'
 import { shorten } from './shorten.ts'
+import { stopSqlClock } from './sql-clock.ts'
 import { openWorld } from './world.ts'
 
 /** A run that somebody asks for; `shorten_ms` is how long a bad one may be looked at for a shorter one. */
@@ -18,6 +19,7 @@ const MEMORY = '/dev/shm'
 
 const folder = await mkdtemp(join(existsSync(MEMORY) ? MEMORY : tmpdir(), 'holdfast-explore-'))
 const servers = await openServers({ data_dir: join(folder, 'data'), say: () => {} })
+await stopSqlClock(servers.database_url)
 await migrateDb(servers.database_url)
 const { bigint } = process.hrtime
 const { setTimeout: realTimeout } = globalThis

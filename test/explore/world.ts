@@ -14,6 +14,7 @@ import { createRandom } from './chance.ts'
 import { copyRedis, createPast, restoreRedis } from './past.ts'
 import { drawFrom } from './random.ts'
 import { type Actor, createScheduler, inName, intercept } from './scheduler.ts'
+import { tellSqlTime } from './sql-clock.ts'
 import { type Clock, openClock } from './time.ts'
 
 const SILENT = { info() {}, warn() {}, error() {} }
@@ -125,7 +126,7 @@ export async function openWorld(options: {
 
   const redisNow = () => clock.now_ms() + ahead_ms
 
-  /** Redis's clock goes on with the clock of the processes. */
+  /** The clocks of the servers go on with that of the processes. */
   async function tellTime(): Promise<void> {
     const at_ms = String(redisNow())
     const keys = Array.from({ length: shards }, (_, shard) =>
@@ -135,6 +136,7 @@ export async function openWorld(options: {
     )
     // A full Redis takes it all the same.
     await redis.eval(TELL_TIME, keys.length, ...keys, at_ms)
+    await tellSqlTime(sql, clock.now_ms())
   }
 
   /** Breaks connections to PostgreSQL on both sides: a session that waits for a lock would not notice that nobody is there. */
