@@ -90,8 +90,10 @@ export async function openWorld(options: {
   if (missing.size > 0) throw new Error(`no script has this text: ${[...missing].join(', ')}`)
 
   const scheduler = createScheduler(async () => {
+    // Whoever was given the lock is shown as waiting until it wakes up, but nobody stands in its way.
     const { rows } = await asking.query<{ count: number }>(
-      `select count(*)::int as count from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+      `select count(*)::int as count from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock' and cardinality(pg_blocking_pids(pid)) > 0`,
     )
     return rows[0]?.count ?? 0
   })
