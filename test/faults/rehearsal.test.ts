@@ -271,7 +271,8 @@ t.test('a rehearsal that can not be is refused in one line', async (t) => {
 t.test('options of a rehearsal that make no sense are refused by name', async (t) => {
   t.match(readOptions(['--services', '8', '--slow-postgres', '300-900', '--faults', '']), {
     services: 8,
-    slowness: { min_ms: 300, max_ms: 900 },
+    slow_postgres: { min_ms: 300, max_ms: 900 },
+    slow_redis: undefined,
     order_ttl_seconds: 1,
     faults: [],
   })

@@ -1,0 +1,144 @@
+import { isDead, type Life, type LifeAction, moveOf, NO_LIFE, outcomesOf } from './life.ts'
+import type { Model } from './linearize.ts'
+import type { Act, ProductAction } from './operations.ts'
+import { fits, SWEPT_AFTER_MS } from './order-model.ts'
+
+const ROW = 32
+
+/** All holds and orders of a product, and how many units each part has. */
+export type ProductState = {
+  available: number
+  held: number
+  pending: number
+  sold: number
+  total: number
+  /** The lives by their number, in rows, so that a step copies only one of them. */
+  rows: Life[][]
+  /** The numbers of those to which something may happen by itself. */
+  open: number[]
+  /** Two sums over all lives by which states are told apart. */
+  high: number
+  low: number
+}
+
+type Part = 'available' | 'held' | 'pending' | 'sold'
+const PARTS: Partial<Record<Life['stage'], Part>> = { held: 'held', pending: 'pending', paid: 'sold' }
+const partOf = ({ stage }: Life): Part => PARTS[stage] ?? 'available'
+
+/** A hash of a text (FNV-1a), of 32 bits. */
+function hash(text: string, seed: number): number {
+  let mixed = seed
+  for (let at = 0; at < text.length; at += 1) mixed = Math.imul(mixed ^ text.charCodeAt(at), 0x01000193)
+  mixed = Math.imul(mixed ^ (mixed >>> 15), 0x2c1b3c6d)
+  return mixed ^ (mixed >>> 13)
+}
+
+/**
+ * A product until Redis loses something: its counters, with every hold and order that takes units of it. Where free units are short a
+ * step takes back those of dead holds first, as the contract says, and only then refuses.
+ */
+export function productModel(total: number, acts: Act[]): Model<ProductState, Act> {
+  const names = [...new Set(acts.flatMap(({ life }) => life ?? []))]
+  const number_of = new Map(names.map((name, number) => [name, number]))
+  const qty_of: number[] = names.map(() => 0)
+  const due_of: number[] = names.map(() => 0)
+  for (const { life, qty, action, guess_ms } of acts) {
+    const number = number_of.get(life ?? '')
+    if (number === undefined) continue
+    if (action.kind === 'place') qty_of[number] = qty
+    if (action.kind === 'up' || action.kind === 'overdue') {
+      due_of[number] = Math.max(due_of[number] as number, guess_ms)
+    }
+  }
+  const rows = Array.from({ length: Math.ceil(names.length / ROW) }, () => Array<Life>(ROW).fill(NO_LIFE))
+  const empty = { held: 0, pending: 0, sold: 0, open: [], high: 0, low: 0 }
+
+  const lifeAt = (state: ProductState, number: number) =>
+    state.rows[Math.floor(number / ROW)]?.[number % ROW] as Life
+
+  /** The state with another life in the place of one, and its units where that one has them. Units that are not there are the caller's to mind. */
+  function put(state: ProductState, number: number, life: Life): ProductState {
+    const before = lifeAt(state, number)
+    if (life === before) return state
+    const [row, column] = [Math.floor(number / ROW), number % ROW]
+    const others = state.open.filter((one) => one !== number)
+    const next = {
+      ...state,
+      rows: state.rows.with(row, (state.rows[row] as Life[]).with(column, life)),
+      open: moveOf(life) ? [...others, number].sort((one, other) => one - other) : others,
+      high: state.high ^ hash(before.name, number) ^ hash(life.name, number),
+      low: state.low ^ hash(before.name, ~number) ^ hash(life.name, ~number),
+    }
+    next[partOf(before)] -= qty_of[number] as number
+    next[partOf(life)] += qty_of[number] as number
+    return next
+  }
+
+  const move = (state: ProductState, number: number) =>
+    put(state, number, moveOf(lifeAt(state, number)) as Life)
+
+  /** The state in which there are `units` free if there can be: where they are short, dead holds have been taken back. */
+  function makeRoom(state: ProductState, units: number): ProductState {
+    if (state.available >= units) return state
+    return state.open.filter((number) => isDead(lifeAt(state, number))).reduce(move, state)
+  }
+
+  function stepLife(state: ProductState, act: Act): ProductState[] {
+    const number = number_of.get(act.life ?? '') as number
+    const before = lifeAt(state, number)
+    const qty = qty_of[number] as number
+    return outcomesOf(before, act.action as LifeAction).flatMap((outcome) => {
+      if (!fits(outcome, act.says)) return []
+      const { life } = outcome
+      const needs_units = partOf(before) === 'available' && partOf(life) !== 'available'
+      const wants_units =
+        act.action.kind === 'pay' &&
+        outcome.says[0] === 'refund_due' &&
+        ['failed', 'timed_out'].includes(life.stage)
+      if (!needs_units && !wants_units) return [put(state, number, life)]
+      const roomy = makeRoom(state, qty)
+      return roomy.available >= qty === needs_units ? [put(roomy, number, life)] : []
+    })
+  }
+
+  function stepProduct(state: ProductState, action: ProductAction, says: Act['says']): ProductState[] {
+    switch (action.kind) {
+      case 'read stock': {
+        const { available, held, pending, sold } = state
+        const shown = [available, held, pending, sold, state.total].map(String)
+        return fits({ says: shown, life: NO_LIFE }, says) ? [state] : []
+      }
+      case 'refused hold': {
+        const roomy = makeRoom(state, action.qty)
+        if (roomy.available >= action.qty) return []
+        const all_gone = roomy.held + roomy.pending > 0 ? 'all_held' : 'sold_out'
+        const reason = roomy.available > 0 ? 'too_many' : all_gone
+        const shown = ['409 insufficient_stock', reason, String(roomy.available)]
+        return fits({ says: shown, life: NO_LIFE }, says) ? [roomy] : []
+      }
+      case 'adjust': {
+        const roomy = makeRoom(state, -action.delta)
+        const available = roomy.available + action.delta
+        if (says && says[0] !== '200') {
+          const shown = ['409 stock_in_use', String(roomy.available)]
+          return available < 0 && fits({ says: shown, life: NO_LIFE }, says) ? [roomy] : []
+        }
+        return available < 0 ? [] : [{ ...roomy, available, total: roomy.total + action.delta }]
+      }
+    }
+  }
+
+  return {
+    initial: { ...empty, available: total, total, rows },
+    step: (state, act) =>
+      act.life === undefined
+        ? stepProduct(state, act.action as ProductAction, act.says)
+        : stepLife(state, act),
+    moves: (state) =>
+      state.open.map((number) => ({
+        guess_ms: (due_of[number] as number) + SWEPT_AFTER_MS,
+        state: move(state, number),
+      })),
+    fingerprint: ({ available, total, high, low }) => `${available} ${total} ${high} ${low}`,
+  }
+}
