@@ -22,6 +22,11 @@ export type Model<State, Op extends Operation> = {
   step(state: State, op: Op): State[]
   /** What may happen by itself in a state: an expiry, say. */
   moves(state: State): Array<{ guess_ms: number; state: State }>
+  /**
+   * Whether an operation that changes nothing may fit a state to which the others, and moves, lead from this one. Where it may, true; a
+   * false saves the search from looking. None where that is not worth it.
+   */
+  mayFit?(state: State, quiet: Op, others: Op[]): boolean
   /** Two states with one fingerprint are the same. */
   fingerprint(state: State): string
 }
@@ -52,28 +57,33 @@ export function linearize<State, Op extends Operation>(
 ): Verdict<State, Op> {
   const open = openOperations(operations)
   const seen = new Set<string>()
-  type Way = { at: number; state: State; guess_ms: number }
-  type Frame = { taken: number; ways: Way[] }
+  /** Where the search may go on: with an operation, whose states are looked up when its turn comes, or with what happens by itself. */
+  type Way = { at: number; guess_ms: number; state?: State }
+  type Frame = { taken: number; state: State; ways: Way[] }
   let furthest: Array<{ op: Op; state: State }> = []
   const order: Array<{ op: Op; state: State }> = []
+  const opAt = (at: number) => operations[at] as Op
+
+  /** Whether one that waits for its place fits no state to which the others may still lead before it ends. */
+  function isHopeless(state: State, candidates: number[]): boolean {
+    if (!model.mayFit) return false
+    return candidates.some((at) => {
+      const { is_quiet, is_optional, ended_ms } = opAt(at)
+      if (!is_quiet || is_optional) return false
+      return !model.mayFit?.(state, opAt(at), open.begunBefore(ended_ms).map(opAt))
+    })
+  }
 
   /** Where the search may go from a state, the best last. */
   function waysFrom(state: State): Way[] {
-    const ways: Way[] = []
     const candidates = open.candidates()
     for (const at of candidates) {
-      const op = operations[at] as Op
-      if (!op.is_quiet || op.is_optional) continue
-      const [next, ...others] = model.step(state, op)
+      if (!opAt(at).is_quiet || opAt(at).is_optional) continue
+      const [next, ...others] = model.step(state, opAt(at))
       if (next === state && others.length === 0) return [{ at, state, guess_ms: 0 }]
     }
-    for (const at of candidates) {
-      const op = operations[at] as Op
-      for (const next of model.step(state, op)) {
-        // One that need not have been is not made to be for nothing.
-        if (next !== state || !op.is_optional) ways.push({ at, state: next, guess_ms: op.guess_ms })
-      }
-    }
+    if (isHopeless(state, candidates)) return []
+    const ways: Way[] = candidates.map((at) => ({ at, guess_ms: opAt(at).guess_ms }))
     for (const move of model.moves(state)) ways.push({ at: -1, ...move })
     return ways.sort((one, other) => other.guess_ms - one.guess_ms)
   }
@@ -83,8 +93,24 @@ export function linearize<State, Op extends Operation>(
     const name = `${open.fingerprint()} ${model.fingerprint(state)}`
     const is_new = !seen.has(name)
     seen.add(name)
-    frames.push({ taken, ways: is_new ? waysFrom(state) : [] })
+    frames.push({ taken, state, ways: is_new ? waysFrom(state) : [] })
     if (order.length > furthest.length) furthest = [...order]
+  }
+
+  /** Takes a way; one whose states are not known yet becomes one way a state. */
+  function follow(frame: Frame, { at, state, guess_ms }: Way): void {
+    if (state === undefined) {
+      for (const next of model.step(frame.state, opAt(at))) {
+        // One that need not have been is not made to be for nothing.
+        if (next !== frame.state || !opAt(at).is_optional) frame.ways.push({ at, state: next, guess_ms })
+      }
+      return
+    }
+    if (at >= 0) {
+      open.take(at)
+      order.push({ op: opAt(at), state })
+    }
+    enter(at, state)
   }
 
   enter(-1, model.initial)
@@ -96,11 +122,7 @@ export function linearize<State, Op extends Operation>(
     const frame = frames[frames.length - 1] as Frame
     const way = frame.ways.pop()
     if (way) {
-      if (way.at >= 0) {
-        open.take(way.at)
-        order.push({ op: operations[way.at] as Op, state: way.state })
-      }
-      enter(way.at, way.state)
+      follow(frame, way)
       continue
     }
     frames.pop()
@@ -165,6 +187,14 @@ function openOperations(operations: Operation[]) {
         if (!op.is_optional) first_end_ms = Math.min(first_end_ms, op.ended_ms)
         const { moment_ms = clock_ms } = op
         if (moment_ms >= clock_ms && (op.moment_ms === undefined || moment_ms <= latest_ms)) found.push(at)
+      }
+      return found
+    },
+    /** Those that began before a moment, and so may take effect before it. */
+    begunBefore(moment_ms: number): number[] {
+      const found: number[] = []
+      for (let at = next[END] as number; at !== END && beganAt(at) <= moment_ms; at = next[at] as number) {
+        found.push(at)
       }
       return found
     },

@@ -21,6 +21,21 @@ export type ProductState = {
   low: number
 }
 
+type Bounds = Record<'available' | 'held' | 'pending' | 'sold' | 'total', [down: number, up: number]>
+const SHOWN_PARTS = ['available', 'held', 'pending', 'sold', 'total'] as const
+
+/** Which parts may get less by an act, and which more. */
+const EFFECTS: Record<string, { less: Part[]; more: Part[] }> = {
+  place: { less: ['available'], more: ['held'] },
+  release: { less: ['held'], more: ['available'] },
+  up: { less: ['held'], more: ['available', 'sold'] },
+  overdue: { less: ['pending'], more: ['available'] },
+  order: { less: ['held'], more: ['pending', 'sold'] },
+  cancel: { less: ['pending'], more: ['available'] },
+  'pay failed': { less: ['pending'], more: ['available'] },
+  'pay success': { less: ['pending', 'available'], more: ['sold'] },
+}
+
 type Part = 'available' | 'held' | 'pending' | 'sold'
 const PARTS: Partial<Record<Life['stage'], Part>> = { held: 'held', pending: 'pending', paid: 'sold' }
 const partOf = ({ stage }: Life): Part => PARTS[stage] ?? 'available'
@@ -128,7 +143,36 @@ export function productModel(total: number, acts: Act[]): Model<ProductState, Ac
     }
   }
 
+  /** By how much an act may change each part at most, down and up. Orders of paid holds, and late payments, count as both things they may be. */
+  function reach(bounds: Bounds, { life, action }: Act): void {
+    const qty = qty_of[number_of.get(life ?? '') ?? -1] ?? 0
+    if (action.kind === 'adjust') {
+      bounds.total[action.delta > 0 ? 1 : 0] += action.delta
+      bounds.available[action.delta > 0 ? 1 : 0] += action.delta
+    }
+    const effect = EFFECTS[action.kind === 'pay' ? `pay ${action.status}` : action.kind]
+    for (const part of effect?.less ?? []) bounds[part][0] -= qty
+    for (const part of effect?.more ?? []) bounds[part][1] += qty
+  }
+
+  function mayFit(state: ProductState, { action, says }: Act, others: Act[]): boolean {
+    const bounds: Bounds = { available: [0, 0], held: [0, 0], pending: [0, 0], sold: [0, 0], total: [0, 0] }
+    for (const act of others) reach(bounds, act)
+    for (const number of state.open) {
+      const act = { life: names[number], action: { kind: 'up' } }
+      reach(bounds, act as Act)
+      reach(bounds, { ...act, action: { kind: 'overdue' } } as Act)
+    }
+    const shown = action.kind === 'read stock' ? says : action.kind === 'refused hold' ? says?.slice(2) : undefined
+    return (shown ?? []).every((text, at) => {
+      const part = SHOWN_PARTS[at] as keyof Bounds
+      const needed = Number(text) - state[part]
+      return !(needed < bounds[part][0] || needed > bounds[part][1])
+    })
+  }
+
   return {
+    mayFit,
     initial: { ...empty, available: total, total, rows },
     step: (state, act) =>
       act.life === undefined
