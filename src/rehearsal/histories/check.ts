@@ -1,4 +1,5 @@
 import type { Call, Loss, Recording } from './calls.ts'
+import { byLife, withGuesses } from './guesses.ts'
 import { linearize, type Model } from './linearize.ts'
 import { type Act, actsOf, clockActs, until } from './operations.ts'
 import { orderModel } from './order-model.ts'
@@ -71,10 +72,7 @@ export function checkHistories(recording: Recording): Checked {
     checked.unexplained.push(tellPart(name, part))
   }
 
-  const acts_of = new Map<string, Act[]>()
-  for (const act of [...acts, ...clockActs(recording, acts, may_lose)]) {
-    if (act.life !== undefined) acts_of.set(act.life, [...(acts_of.get(act.life) ?? []), act])
-  }
+  const acts_of = byLife([...acts, ...clockActs(recording, acts, may_lose)])
   for (const [id, own] of acts_of) {
     if (id.startsWith('unknown')) continue
     checked.orders += 1
@@ -83,8 +81,8 @@ export function checkHistories(recording: Recording): Checked {
 
   checked.products += 1
   const first_loss_ms = Math.min(...losses.map(({ began_ms }) => began_ms))
-  const whole = actsOf(calls, false)
-  const all = until([...whole, ...clockActs(recording, whole, false)], first_loss_ms)
+  const whole = actsOf(calls, false).filter(({ says }) => says?.[0] !== 'duplicate')
+  const all = withGuesses(until([...whole, ...clockActs(recording, whole, false)], first_loss_ms))
   decide(`product ${product_id}`, all, productModel(total, all))
   if (may_lose) {
     const totals = acts.filter(({ action }) => action.kind === 'adjust' || action.kind === 'read stock')

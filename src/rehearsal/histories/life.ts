@@ -173,15 +173,21 @@ function lose(life: Life): Outcome[] {
   })
 }
 
+const ENDED_ORDERS: Stage[] = ['expired', 'lost', 'paid', 'failed', 'timed_out', 'cancelled']
+const ENDED_HOLDS: Stage[] = [...ENDED_ORDERS, 'pending']
+
+/** Whether an end that comes makes no difference any more, nor will after a loss. */
+const isPast = ({ stage, undone }: Life, ended: Stage[]) => ended.includes(stage) && undone.length === 0
+
 /** All that a call may be answered in a state, with the state behind it. */
 export function outcomesOf(life: Life, action: LifeAction): Outcome[] {
   switch (action.kind) {
     case 'place':
       return life.stage === 'none' ? each(['201'], change(life, { stage: 'held' })) : []
     case 'up':
-      return [{ says: [], life: life.is_up ? life : change(life, { is_up: true }) }]
+      return [{ says: [], life: isPast(life, ENDED_HOLDS) ? life : change(life, { is_up: true }) }]
     case 'overdue':
-      return [{ says: [], life: life.is_overdue ? life : change(life, { is_overdue: true }) }]
+      return [{ says: [], life: isPast(life, ENDED_ORDERS) ? life : change(life, { is_overdue: true }) }]
     case 'lose':
       return lose(life)
     case 'release':

@@ -125,15 +125,21 @@ function readCall(call: Call): Read | undefined {
 }
 
 const QUIET = ['read hold', 'read order', 'read stock', 'refused hold']
+const QUIET_OUTCOMES = ['ignored', 'refund_due', 'duplicate']
+
+/** Whether an act hardly ever changes anything: it reads, or was refused. */
+function isQuiet({ action, says }: Read): boolean {
+  if (QUIET.includes(action.kind)) return true
+  return says?.[0] !== undefined && (/^4/.test(says[0]) || QUIET_OUTCOMES.includes(says[0]))
+}
 
 /** An act of a call, begun when it, or the first attempt at it, began. */
 function actOf(call: Call, began_ms: number): Act | undefined {
   const read = readCall(call)
   if (!read) return undefined
   const { action, says, life, qty = 0 } = read
-  const is_quiet = QUIET.includes(action.kind)
   // A read that was not answered says nothing.
-  if (is_quiet && !says) return undefined
+  if (QUIET.includes(action.kind) && !says) return undefined
   const moment_ms = isoMs(read.moment)
   return {
     began_ms,
@@ -141,7 +147,7 @@ function actOf(call: Call, began_ms: number): Act | undefined {
     is_optional: !says,
     moment_ms,
     guess_ms: moment_ms ?? (says ? call.began_ms + STEP_AFTER_MS : LATE_MS),
-    is_quiet,
+    is_quiet: isQuiet(read),
     life: life ?? (action.kind === 'place' ? `unknown ${call.key}` : undefined),
     qty,
     action,
@@ -195,7 +201,7 @@ export function actsOf(calls: Call[], is_apart: boolean): Act[] {
 /** What the clock does to a hold and its order: its `expires_at` comes, and its `pay_by`. */
 export function clockActs(recording: Recording, acts: Act[], is_apart: boolean): Act[] {
   const { clock_slack_ms: slack_ms, hold_ttl_ms, order_ttl_ms } = recording
-  const none = { is_quiet: false, qty: 0, says: undefined, call: undefined }
+  const none = { is_quiet: true, qty: 0, says: undefined, call: undefined }
   const due = (life: string, kind: 'up' | 'overdue', at_ms: number, is_exact: boolean): Act => ({
     ...none,
     began_ms: at_ms - slack_ms,
@@ -235,6 +241,6 @@ export function until(acts: Act[], moment_ms: number): Act[] {
   return acts.flatMap((act) => {
     if (act.began_ms > moment_ms) return []
     if (act.ended_ms <= moment_ms || act.is_optional) return [act]
-    return act.is_quiet ? [] : [{ ...act, ended_ms: Number.POSITIVE_INFINITY, is_optional: true }]
+    return act.is_quiet && act.call ? [] : [{ ...act, ended_ms: Number.POSITIVE_INFINITY, is_optional: true }]
   })
 }

@@ -1,4 +1,4 @@
-import { isDead, type Life, type LifeAction, moveOf, NO_LIFE, outcomesOf } from './life.ts'
+import { change, isDead, type Life, type LifeAction, moveOf, NO_LIFE, outcomesOf } from './life.ts'
 import type { Model } from './linearize.ts'
 import type { Act, ProductAction } from './operations.ts'
 import { fits, SWEPT_AFTER_MS } from './order-model.ts'
@@ -24,21 +24,36 @@ export type ProductState = {
 type Bounds = Record<'available' | 'held' | 'pending' | 'sold' | 'total', [down: number, up: number]>
 const SHOWN_PARTS = ['available', 'held', 'pending', 'sold', 'total'] as const
 
-/** Which parts may get less by an act, and which more. */
-const EFFECTS: Record<string, { less: Part[]; more: Part[] }> = {
-  place: { less: ['available'], more: ['held'] },
-  release: { less: ['held'], more: ['available'] },
-  up: { less: ['held'], more: ['available', 'sold'] },
-  overdue: { less: ['pending'], more: ['available'] },
-  order: { less: ['held'], more: ['pending', 'sold'] },
-  cancel: { less: ['pending'], more: ['available'] },
-  'pay failed': { less: ['pending'], more: ['available'] },
-  'pay success': { less: ['pending', 'available'], more: ['sold'] },
+type Effect = { less: Part[]; more: Part[]; says: string[]; from: Array<Life['stage']> }
+const BEFORE_ORDER: Array<Life['stage']> = ['none', 'held']
+const UNPAID: Array<Life['stage']> = [...BEFORE_ORDER, 'pending']
+
+/** Which parts may get less by an act and which more, with what answers, and from which stages its life may still come to that. */
+const EFFECTS: Record<string, Effect> = {
+  place: { less: ['available'], more: ['held'], says: ['201'], from: ['none'] },
+  release: { less: ['held'], more: ['available'], says: ['204'], from: BEFORE_ORDER },
+  up: { less: ['held'], more: ['available', 'sold'], says: [], from: BEFORE_ORDER },
+  overdue: { less: ['pending'], more: ['available'], says: [], from: UNPAID },
+  order: { less: ['held'], more: ['pending', 'sold'], says: ['201'], from: BEFORE_ORDER },
+  cancel: { less: ['pending'], more: ['available'], says: ['200'], from: UNPAID },
+  'pay failed': { less: ['pending'], more: ['available'], says: ['applied'], from: UNPAID },
+  'pay success': {
+    less: ['pending', 'available'],
+    more: ['sold'],
+    says: ['applied'],
+    from: [...UNPAID, 'failed', 'timed_out'],
+  },
 }
 
 type Part = 'available' | 'held' | 'pending' | 'sold'
 const PARTS: Partial<Record<Life['stage'], Part>> = { held: 'held', pending: 'pending', paid: 'sold' }
 const partOf = ({ stage }: Life): Part => PARTS[stage] ?? 'available'
+
+/** A life that forgets its payments; the one before where that is all that has changed. */
+function withoutSeen(life: Life, before: Life): Life {
+  const forgetful = change(life, { seen: [] })
+  return forgetful.name === before.name ? before : forgetful
+}
 
 /** A hash of a text (FNV-1a), of 32 bits. */
 function hash(text: string, seed: number): number {
@@ -104,7 +119,8 @@ export function productModel(total: number, acts: Act[]): Model<ProductState, Ac
     const qty = qty_of[number] as number
     return outcomesOf(before, act.action as LifeAction).flatMap((outcome) => {
       if (!fits(outcome, act.says)) return []
-      const { life } = outcome
+      // Which payments it has seen is told by the history of the order alone.
+      const life = outcome.life === before ? before : withoutSeen(outcome.life, before)
       const needs_units = partOf(before) === 'available' && partOf(life) !== 'available'
       const wants_units =
         act.action.kind === 'pay' &&
@@ -143,25 +159,35 @@ export function productModel(total: number, acts: Act[]): Model<ProductState, Ac
     }
   }
 
-  /** By how much an act may change each part at most, down and up. Orders of paid holds, and late payments, count as both things they may be. */
-  function reach(bounds: Bounds, { life, action }: Act): void {
-    const qty = qty_of[number_of.get(life ?? '') ?? -1] ?? 0
+  /** Widens the bounds by what an act may still change: not what its life is past, nor what its answer rules out. */
+  function reach(bounds: Bounds, state: ProductState, { life, action, says }: Act): void {
     if (action.kind === 'adjust') {
+      if (says && says[0] !== '200') return
       bounds.total[action.delta > 0 ? 1 : 0] += action.delta
       bounds.available[action.delta > 0 ? 1 : 0] += action.delta
+      return
     }
+    const number = number_of.get(life ?? '')
     const effect = EFFECTS[action.kind === 'pay' ? `pay ${action.status}` : action.kind]
-    for (const part of effect?.less ?? []) bounds[part][0] -= qty
-    for (const part of effect?.more ?? []) bounds[part][1] += qty
+    if (number === undefined || !effect) return
+    if (says && !effect.says.includes(says[0] as string)) return
+    if (!effect.from.includes(lifeAt(state, number).stage)) return
+    const qty = qty_of[number] as number
+    // An order says whether it was paid for already.
+    const is_made = action.kind === 'order' && says?.[1]
+    const never = is_made && (is_made.startsWith('paid') ? 'pending' : 'sold')
+    for (const part of effect.less) bounds[part][0] -= qty
+    for (const part of effect.more) if (part !== never) bounds[part][1] += qty
   }
 
   function mayFit(state: ProductState, { action, says }: Act, others: Act[]): boolean {
     const bounds: Bounds = { available: [0, 0], held: [0, 0], pending: [0, 0], sold: [0, 0], total: [0, 0] }
-    for (const act of others) reach(bounds, act)
+    for (const act of others) reach(bounds, state, act)
     for (const number of state.open) {
-      const act = { life: names[number], action: { kind: 'up' } }
-      reach(bounds, act as Act)
-      reach(bounds, { ...act, action: { kind: 'overdue' } } as Act)
+      const qty = qty_of[number] as number
+      const part = partOf(lifeAt(state, number))
+      bounds[part][0] -= qty
+      bounds[partOf(moveOf(lifeAt(state, number)) as Life)][1] += qty
     }
     const shown = action.kind === 'read stock' ? says : action.kind === 'refused hold' ? says?.slice(2) : undefined
     return (shown ?? []).every((text, at) => {
