@@ -27,7 +27,8 @@ export function withGuesses(acts: Act[]): Act[] {
     const { order } = linearize(own, orderModel(false), MAX_CONFIGURATIONS)
     let next_ms = Number.POSITIVE_INFINITY
     for (const { op } of order.reverse()) {
-      next_ms = Math.min(next_ms, op.guess_ms)
+      // What was not answered and must have been was mostly done at once.
+      next_ms = Math.min(next_ms, op.is_optional && op.call ? op.began_ms : op.guess_ms)
       guess_of.set(op, next_ms)
     }
   }

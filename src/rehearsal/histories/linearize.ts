@@ -61,6 +61,7 @@ export function linearize<State, Op extends Operation>(
   type Way = { at: number; guess_ms: number; state?: State }
   type Frame = { taken: number; state: State; ways: Way[] }
   let furthest: Array<{ op: Op; state: State }> = []
+  let furthest_ms = Number.NEGATIVE_INFINITY
   const order: Array<{ op: Op; state: State }> = []
   const opAt = (at: number) => operations[at] as Op
 
@@ -94,7 +95,11 @@ export function linearize<State, Op extends Operation>(
     const is_new = !seen.has(name)
     seen.add(name)
     frames.push({ taken, state, ways: is_new ? waysFrom(state) : [] })
-    if (order.length > furthest.length) furthest = [...order]
+    const end_ms = open.firstEndMs()
+    if (end_ms > furthest_ms) {
+      furthest_ms = end_ms
+      furthest = [...order]
+    }
   }
 
   /** Takes a way; one whose states are not known yet becomes one way a state. */
@@ -189,6 +194,15 @@ function openOperations(operations: Operation[]) {
         if (moment_ms >= clock_ms && (op.moment_ms === undefined || moment_ms <= latest_ms)) found.push(at)
       }
       return found
+    },
+    /** When the first of those ends that must take effect. */
+    firstEndMs(): number {
+      let first_ms = Number.POSITIVE_INFINITY
+      for (let at = next[END] as number; at !== END && beganAt(at) <= first_ms; at = next[at] as number) {
+        const { is_optional, ended_ms } = operations[at] as Operation
+        if (!is_optional) first_ms = Math.min(first_ms, ended_ms)
+      }
+      return first_ms
     },
     /** Those that began before a moment, and so may take effect before it. */
     begunBefore(moment_ms: number): number[] {
