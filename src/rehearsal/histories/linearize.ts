@@ -40,7 +40,7 @@ export type Verdict<State, Op> = {
 }
 
 /** Some seconds of search. An honest history needs about one configuration an operation. */
-export const MAX_CONFIGURATIONS = 200_000
+export const MAX_CONFIGURATIONS = 60_000
 
 /**
  * Looks for an order of the operations that a model explains: each takes effect once, between its beginning and its end. It is

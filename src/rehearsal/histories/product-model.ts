@@ -71,17 +71,20 @@ export function productModel(total: number, acts: Act[]): Model<ProductState, Ac
   const names = [...new Set(acts.flatMap(({ life }) => life ?? []))]
   const number_of = new Map(names.map((name, number) => [name, number]))
   const qty_of: number[] = names.map(() => 0)
-  const due_of: number[] = names.map(() => 0)
+  const up_of: number[] = names.map(() => 0)
+  const overdue_of: number[] = names.map(() => 0)
   for (const { life, qty, action, guess_ms } of acts) {
     const number = number_of.get(life ?? '')
     if (number === undefined) continue
     if (action.kind === 'place') qty_of[number] = qty
-    if (action.kind === 'up' || action.kind === 'overdue') {
-      due_of[number] = Math.max(due_of[number] as number, guess_ms)
-    }
+    if (action.kind === 'up') up_of[number] = guess_ms
+    if (action.kind === 'overdue') overdue_of[number] = guess_ms
   }
   const rows = Array.from({ length: Math.ceil(names.length / ROW) }, () => Array<Life>(ROW).fill(NO_LIFE))
   const empty = { held: 0, pending: 0, sold: 0, open: [], high: 0, low: 0 }
+
+  const dueOf = (state: ProductState, number: number) =>
+    (lifeAt(state, number).stage === 'pending' ? overdue_of : up_of)[number]
 
   const lifeAt = (state: ProductState, number: number) =>
     state.rows[Math.floor(number / ROW)]?.[number % ROW] as Life
@@ -206,7 +209,7 @@ export function productModel(total: number, acts: Act[]): Model<ProductState, Ac
         : stepLife(state, act),
     moves: (state) =>
       state.open.map((number) => ({
-        guess_ms: (due_of[number] as number) + SWEPT_AFTER_MS,
+        guess_ms: SWEPT_AFTER_MS + (dueOf(state, number) as number),
         state: move(state, number),
       })),
     fingerprint: ({ available, total, high, low }) => `${available} ${total} ${high} ${low}`,

@@ -3,8 +3,8 @@ import { type Act, until } from './operations.ts'
 
 /** For each try: a smaller part is often harder to decide, and a part that is not decided stays as it was. */
 const MAX_CONFIGURATIONS = 20_000
-/** For all of them: some ten seconds. */
-const MAX_ALL = 400_000
+/** For all of them: some seconds. */
+const MAX_ALL = 100_000
 
 /** A part of a history that no order explains. */
 export type Part = {
