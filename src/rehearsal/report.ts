@@ -35,7 +35,7 @@ function tellHistories({ operations, products, orders, unexplained, undecided }:
   ].filter(Boolean)
   return [
     `  history: ${of}, ${verdicts.length === 0 ? 'explained' : verdicts.join(', ')}`,
-    ...undecided.map((name) => `  not decided: ${name}: the search for an order of its calls was given up`),
+    ...undecided.map((name) => `  not decided: ${name}: the search was given up`),
     ...unexplained.flatMap(([head, ...lines]) => [
       `  broken: ${head}`,
       ...lines.map((line) => `    ${line}`),

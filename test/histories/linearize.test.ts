@@ -26,14 +26,21 @@ const write = (value: number, from: number, to = Number.POSITIVE_INFINITY) => ac
 const read = (value: number, from: number, to: number) => access('read', value, from, to)
 const judge = (...accesses: Access[]) => linearize(accesses, REGISTER).verdict
 
-t.test('a history is explained where each call can take effect once between its beginning and its end', async (t) => {
-  t.equal(judge(), 'explained', 'nothing happened')
-  t.equal(judge(write(1, 0, 10), read(1, 20, 30)), 'explained')
-  t.equal(judge(write(1, 0, 100), read(1, 10, 20), read(1, 30, 40)), 'explained')
-  t.equal(judge(write(1, 0, 100), read(0, 10, 20), read(1, 30, 40)), 'explained', 'the write came between')
-  t.equal(judge(write(1, 0, 50), write(2, 0, 50), read(1, 60, 70)), 'explained')
-  t.equal(judge(write(2, 0, 50), write(1, 0, 50), read(1, 60, 70)), 'explained', 'in whatever order they began')
-})
+t.test(
+  'a history is explained where each call can take effect once between its beginning and its end',
+  async (t) => {
+    t.equal(judge(), 'explained', 'nothing happened')
+    t.equal(judge(write(1, 0, 10), read(1, 20, 30)), 'explained')
+    t.equal(judge(write(1, 0, 100), read(1, 10, 20), read(1, 30, 40)), 'explained')
+    t.equal(judge(write(1, 0, 100), read(0, 10, 20), read(1, 30, 40)), 'explained', 'the write came between')
+    t.equal(judge(write(1, 0, 50), write(2, 0, 50), read(1, 60, 70)), 'explained')
+    t.equal(
+      judge(write(2, 0, 50), write(1, 0, 50), read(1, 60, 70)),
+      'explained',
+      'in whatever order they began',
+    )
+  },
+)
 
 t.test('a stale read, a value that comes back and one from nowhere are not explained', async (t) => {
   t.equal(judge(write(1, 0, 10), read(0, 20, 30)), 'unexplained')
@@ -71,5 +78,9 @@ t.test('a search that would take too long is given up, and says so', async (t) =
   const { verdict, configurations } = linearize([...many, read(99, 200, 210)], REGISTER, 200)
   t.equal(verdict, 'undecided')
   t.ok(configurations <= 201)
-  t.equal(linearize([...many, read(99, 200, 210)], REGISTER).verdict, 'unexplained', 'none is looked at twice')
+  t.equal(
+    linearize([...many, read(99, 200, 210)], REGISTER).verdict,
+    'unexplained',
+    'none is looked at twice',
+  )
 })

@@ -65,9 +65,15 @@ export function checkHistories(recording: Recording): Checked {
 
   function decide<State>(name: string, history: Act[], model: Model<State, Act>): void {
     for (const { call } of history) if (call) counted.add(call)
-    const { verdict } = linearize(history, model)
-    if (verdict === 'undecided') checked.undecided.push(name)
-    if (verdict !== 'unexplained') return
+    const { verdict, order } = linearize(history, model)
+    if (verdict === 'undecided') {
+      const [followed, all] = [order.map(({ op }) => op), history].map(
+        (acts) => acts.filter(({ call }) => call).length,
+      )
+      checked.undecided.push(`${name} beyond ${followed} of its ${all} operations, which are explained`)
+    }
+    // What is wrong with an order is wrong with its product too, and told once.
+    if (verdict !== 'unexplained' || (name.startsWith('product') && checked.unexplained.length > 0)) return
     const part = smallestPart(history, model)
     checked.unexplained.push(tellPart(name, part))
   }

@@ -192,7 +192,8 @@ export function productModel(total: number, acts: Act[]): Model<ProductState, Ac
       bounds[part][0] -= qty
       bounds[partOf(moveOf(lifeAt(state, number)) as Life)][1] += qty
     }
-    const shown = action.kind === 'read stock' ? says : action.kind === 'refused hold' ? says?.slice(2) : undefined
+    const shown =
+      action.kind === 'read stock' ? says : action.kind === 'refused hold' ? says?.slice(2) : undefined
     return (shown ?? []).every((text, at) => {
       const part = SHOWN_PARTS[at] as keyof Bounds
       const needed = Number(text) - state[part]

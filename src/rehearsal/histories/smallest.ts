@@ -2,9 +2,9 @@ import { linearize, type Model } from './linearize.ts'
 import { type Act, until } from './operations.ts'
 
 /** For each try: a smaller part is often harder to decide, and a part that is not decided stays as it was. */
-const MAX_CONFIGURATIONS = 20_000
+const MAX_CONFIGURATIONS = 10_000
 /** For all of them: some seconds. */
-const MAX_ALL = 100_000
+const MAX_ALL = 30_000
 
 /** A part of a history that no order explains. */
 export type Part = {
@@ -45,16 +45,22 @@ export function smallestPart<State>(history: Act[], model: Model<State, Act>): P
   const shortest = until(history, ends_ms[low] ?? 0)
   let acts = isUnexplained(shortest) ? shortest : history
 
-  // What a clock does is no answer.
-  const calls = acts.filter(({ call, is_optional }) => call && !is_optional)
-  for (let size = Math.ceil(calls.length / 2); size >= 1; size = size === 1 ? 0 : Math.ceil(size / 2)) {
-    for (let at = 0; at < calls.length; at += size) {
-      const silent = new Set(calls.slice(at, at + size).filter((act) => acts.includes(act)))
-      if (silent.size === 0 || left <= 0) continue
-      const smaller = silenced(acts, silent)
-      if (isUnexplained(smaller)) acts = smaller
+  /** Silences as many of these as nothing depends on, in halves, then in ever smaller groups. */
+  function silence(calls: Act[]): void {
+    for (let size = Math.ceil(calls.length / 2); size >= 1; size = size === 1 ? 0 : Math.ceil(size / 2)) {
+      for (let at = 0; at < calls.length && left > 0; at += size) {
+        const silent = new Set(calls.slice(at, at + size).filter((act) => acts.includes(act)))
+        const smaller = silenced(acts, silent)
+        if (silent.size > 0 && isUnexplained(smaller)) acts = smaller
+      }
     }
   }
+
+  // What a clock does is no answer. Looks go first: without them the search has less to do.
+  const calls = acts.filter(({ call, is_optional }) => call && !is_optional)
+  silence(calls.filter(({ life, is_quiet }) => is_quiet && life !== undefined))
+  silence(calls.filter(({ life, is_quiet }) => is_quiet && life === undefined))
+  silence(calls.filter(({ is_quiet }) => !is_quiet))
   const { order } = linearize(acts, model, MAX_CONFIGURATIONS)
   const taken = new Set(order.map(({ op }) => op))
   const left_out = acts.filter((act) => !taken.has(act) && !act.is_optional)
