@@ -54,7 +54,7 @@ t.test('a stale read of an order is found, and told in a few lines', async (t) =
   t.ok(lines, JSON.stringify(unexplained))
   t.match(
     lines?.join('\n'),
-    /→ 200 pending cancelled requested[^]+GET \/orders\/.+ → 200 pending pre-payment/,
+    /→ 200 pending cancelled requested[\s\S]+GET \/orders\/.+ → 200 pending pre-payment/,
   )
   t.ok((lines?.length ?? 0) <= 6, `${lines?.join('\n')}`)
 })
@@ -103,4 +103,43 @@ t.test('a refusal that contradicts what was answered before is found', async (t)
   const refused: Call = { ...order, key: 'other', answer: { status: 404, code: 'hold_not_found' } }
   recording.calls.push({ ...refused, began_ms: order.ended_ms + 1, ended_ms: order.ended_ms + 2 })
   t.ok(checkHistories(recording).unexplained.length > 0)
+})
+
+t.test('a loss of Redis undoes what nobody has acknowledged, and nothing else', async (t) => {
+  const iso = (ms: number) => new Date(ms).toISOString()
+  const hold = { hold_id: 'hld_a', created_at: iso(1_005), expires_at: iso(9_000) }
+  const pending = {
+    order_id: 'ord_a',
+    payment_status: 'pending',
+    order_status: 'pre-payment',
+    cancel_reason: null,
+  }
+  const call = (
+    at_ms: number,
+    method: string,
+    path: string,
+    answer: Call['answer'],
+    more: Partial<Call> = {},
+  ) => {
+    return { service: 0, method, path, began_ms: at_ms, ended_ms: at_ms + 10, answer, ...more }
+  }
+  const sale = (ordered: Call['answer']): Recording => ({
+    product_id: 1,
+    total: 5,
+    hold_ttl_ms: 8_000,
+    order_ttl_ms: 9_000,
+    clock_slack_ms: 10,
+    losses: [{ began_ms: 1_200, ended_ms: 1_400 }],
+    calls: [
+      call(1_000, 'POST', '/holds', { status: 201, data: hold }, { key: 'h', body: { qty: 2 } }),
+      call(1_100, 'POST', '/orders', ordered, { key: 'o', body: { hold_id: 'hld_a' } }),
+      call(1_120, 'GET', '/orders/ord_a', { status: 200, data: pending }),
+      call(1_500, 'GET', '/orders/ord_a', { status: 404, code: 'order_not_found' }),
+      call(1_600, 'GET', '/holds/hld_a', { status: 404, code: 'hold_not_found' }),
+    ],
+  })
+  t.same(checkHistories(sale(undefined)).unexplained, [])
+  const { unexplained } = checkHistories(sale({ status: 201, data: pending }))
+  t.match(unexplained, [[/of order ord_a/]])
+  t.same(checkHistories({ ...sale(undefined), losses: [] }).unexplained.length, 1, 'not without the loss')
 })

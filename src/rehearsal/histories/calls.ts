@@ -19,7 +19,7 @@ export type Call = {
   began_ms: number
   ended_ms: number
   /** Undefined where no answer came, or one of 500 or above: its effect may come at any later moment, or never. */
-  answer?: CallAnswer
+  answer?: CallAnswer | undefined
   /** It had no effect and never will: nobody listened there, or the fence was closed before its only step. */
   is_void?: boolean
 }

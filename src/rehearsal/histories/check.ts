@@ -51,6 +51,13 @@ const lossActs = (losses: Loss[]): Act[] =>
     action: { kind: 'lose' },
   }))
 
+/** The calls that began before a moment; those that had not ended then may have been anything. */
+function callsBefore(calls: Call[], moment_ms: number): Call[] {
+  return calls
+    .filter(({ began_ms }) => began_ms <= moment_ms)
+    .map((call) => (call.ended_ms <= moment_ms ? call : { ...call, answer: undefined }))
+}
+
 /**
  * Decides whether there is an order of the calls of a recording that explains all their answers: for each hold with its order by
  * itself, over all faults, and for the product with all of them together. A loss of Redis may take any hold, so the product as a
@@ -61,10 +68,11 @@ export function checkHistories(recording: Recording): Checked {
   const checked = nothingChecked()
   const may_lose = losses.length > 0
   const acts = actsOf(calls, may_lose)
+  const known = new Set(calls)
   const counted = new Set<Call>()
 
   function decide<State>(name: string, history: Act[], model: Model<State, Act>): void {
-    for (const { call } of history) if (call) counted.add(call)
+    for (const { call } of history) if (call && known.has(call)) counted.add(call)
     const { verdict, order } = linearize(history, model)
     if (verdict === 'undecided') {
       const [followed, all] = [order.map(({ op }) => op), history].map(
@@ -87,7 +95,9 @@ export function checkHistories(recording: Recording): Checked {
 
   checked.products += 1
   const first_loss_ms = Math.min(...losses.map(({ began_ms }) => began_ms))
-  const whole = actsOf(calls, false).filter(({ says }) => says?.[0] !== 'duplicate')
+  const whole = actsOf(callsBefore(calls, first_loss_ms), false).filter(
+    ({ says }) => says?.[0] !== 'duplicate',
+  )
   const all = withGuesses(until([...whole, ...clockActs(recording, whole, false)], first_loss_ms))
   decide(`product ${product_id}`, all, productModel(total, all))
   if (may_lose) {
