@@ -8,7 +8,8 @@ export const HELP = `npm run rehearse -- [options]
 
 Rehearses a sale: many buyers hold, order, pay, pay too late or never, fail to pay, cancel and give up, units are added and
 taken out, while parts of the installation are killed; then compares everything that was acknowledged or refused with what is
-there, and looks for an order of all calls that explains every answer. Exit code 1 when a promise was broken. Without --url it starts an installation of its own in a temporary folder.
+there, and looks for an order of all calls that explains every answer. Exit code 1 when a promise was broken. Without --url
+it starts an installation of its own in a temporary folder.
 
 Options
   --url URL       a running service instead, with the REDIS_URL, DATABASE_URL or DATA_DIR of that service set here;
