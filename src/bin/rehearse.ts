@@ -36,6 +36,7 @@ const FOREIGN_CLOCK_SLACK_MS = 1_000
 /** Buyers who insist on an answer get this long to get it. */
 const FINISH_LIMIT_MS = 30_000
 const SETTLE_LIMIT_MS = 20_000
+const CREATE_LIMIT_MS = 15_000
 const SETTLE_POLL_MS = 50
 
 type Place = { urls: string[]; redis_url: string; database_url: string; stage: Stage | undefined }
@@ -69,9 +70,9 @@ function holdTtlSeconds({ slow_redis, slow_postgres }: Options): number {
   return HOLD_TTL_SECONDS + Math.ceil((late_ms * SLOW_REPLIES) / 1000)
 }
 
-async function createProduct({ urls: [url] }: Place, options: Options): Promise<number> {
+async function createProduct({ urls: [url] }: Place, options: Options, life: Life): Promise<number> {
   const token = process.env.ADMIN_TOKEN
-  const response = await fetch(`${url}/api/products`, {
+  const content = {
     method: 'POST',
     headers: { 'content-type': 'application/json', ...(token ? { authorization: `Bearer ${token}` } : {}) },
     body: JSON.stringify({
@@ -81,9 +82,18 @@ async function createProduct({ urls: [url] }: Place, options: Options): Promise<
       total_stock: options.units,
       hold_ttl_seconds: holdTtlSeconds(options),
     }),
-  }).catch((error: Error) => {
-    throw new StartError(`${url} does not answer (${error.message}): start the service or correct --url`)
-  })
+  }
+  const ask = () =>
+    fetch(`${url}/api/products`, content).catch((error: Error) => {
+      throw new StartError(`${url} does not answer (${error.message}): start the service or correct --url`)
+    })
+  const until_ms = Date.now() + CREATE_LIMIT_MS
+  let response = await ask()
+  // Behind the faults of the run before, the service may need a moment.
+  while (response.status === 503 && Date.now() < until_ms) {
+    await setTimeout(SETTLE_POLL_MS, undefined, { signal: life.stopping })
+    response = await ask()
+  }
   if (response.status !== 201)
     throw new StartError(`${url} does not create a product (${response.status}): set ADMIN_TOKEN`)
   const { data } = (await response.json()) as { data: { id: number } }
@@ -143,7 +153,7 @@ async function rehearse(of: Run): Promise<Rehearsed> {
   const { urls, stage } = place
   const draw = seeded(options.seed + run)
   const pause = (ms: number) => setTimeout(ms, undefined, { signal: life.stopping })
-  const product_id = await createProduct(place, options)
+  const product_id = await createProduct(place, options, life)
   const ledger = createLedger()
   const stop = new AbortController()
   // Every buyer who waits listens to it.
