@@ -12,7 +12,10 @@ import { showProgress } from '../progress.mjs'
 import { type Draw, seeded } from '../random.ts'
 import { buy } from '../rehearsal/buyers.ts'
 import { type Certificate, certify, countBroken } from '../rehearsal/certificate.ts'
+import { nowMs } from '../rehearsal/histories/calls.ts'
+import { addChecked, type Checked, checkHistories, nothingChecked } from '../rehearsal/histories/check.ts'
 import { createLedger, type Ledger } from '../rehearsal/ledger.ts'
+import { look, lookBack } from '../rehearsal/onlooker.ts'
 import { HELP, type Options, readOptions } from '../rehearsal/options.ts'
 import { addRun, createTotal, formatReport } from '../rehearsal/report.ts'
 import { awaitReady, type FaultName, LOSES_HOLDS, openStage, type Stage } from '../rehearsal/stage.ts'
@@ -26,9 +29,14 @@ const HOLD_TTL_SECONDS = 2
 const SLOW_REPLIES = 10
 /** Two, so that changes of stock meet each other. */
 const STOCKROOMS = 2
+const ONLOOKERS = 2
+/** Clocks of one machine, read in two ways; and those of several. */
+const OWN_CLOCK_SLACK_MS = 50
+const FOREIGN_CLOCK_SLACK_MS = 1_000
 /** Buyers who insist on an answer get this long to get it. */
 const FINISH_LIMIT_MS = 30_000
 const SETTLE_LIMIT_MS = 20_000
+const CREATE_LIMIT_MS = 15_000
 const SETTLE_POLL_MS = 50
 
 type Place = { urls: string[]; redis_url: string; database_url: string; stage: Stage | undefined }
@@ -42,12 +50,12 @@ type Run = {
 }
 
 async function openPlace(options: Options, life: Life): Promise<Place> {
-  const { url, services, slowness, order_ttl_seconds } = options
+  const { url, services, slow_redis, slow_postgres, order_ttl_seconds } = options
   if (url === undefined) {
     say('starting an installation of its own')
     const apis = services === 1 ? 'the API' : `${services} processes of the API`
     const stage = await showProgress(`starting Redis, PostgreSQL and ${apis}`, () =>
-      openStage({ services, slowness, order_ttl_seconds, stopping: life.stopping }),
+      openStage({ services, slow_redis, slow_postgres, order_ttl_seconds, stopping: life.stopping }),
     )
     life.onStop(() => stage.close())
     return { ...stage, stage }
@@ -56,29 +64,43 @@ async function openPlace(options: Options, life: Life): Promise<Place> {
   return { ...servers, urls: [url.replace(/\/$/, '')], stage: undefined }
 }
 
-async function createProduct({ urls: [url] }: Place, { units, slowness }: Options): Promise<number> {
+/** How long holds live: longer where replies are late. */
+function holdTtlSeconds({ slow_redis, slow_postgres }: Options): number {
+  const late_ms = Math.max(slow_redis?.max_ms ?? 0, slow_postgres?.max_ms ?? 0)
+  return HOLD_TTL_SECONDS + Math.ceil((late_ms * SLOW_REPLIES) / 1000)
+}
+
+async function createProduct({ urls: [url] }: Place, options: Options, life: Life): Promise<number> {
   const token = process.env.ADMIN_TOKEN
-  const waiting_seconds = Math.ceil(((slowness?.max_ms ?? 0) * SLOW_REPLIES) / 1000)
-  const response = await fetch(`${url}/api/products`, {
+  const content = {
     method: 'POST',
     headers: { 'content-type': 'application/json', ...(token ? { authorization: `Bearer ${token}` } : {}) },
     body: JSON.stringify({
       name: 'Rehearsal',
       unit_amount: 100,
       currency: 'USD',
-      total_stock: units,
-      hold_ttl_seconds: HOLD_TTL_SECONDS + waiting_seconds,
+      total_stock: options.units,
+      hold_ttl_seconds: holdTtlSeconds(options),
     }),
-  }).catch((error: Error) => {
-    throw new StartError(`${url} does not answer (${error.message}): start the service or correct --url`)
-  })
+  }
+  const ask = () =>
+    fetch(`${url}/api/products`, content).catch((error: Error) => {
+      throw new StartError(`${url} does not answer (${error.message}): start the service or correct --url`)
+    })
+  const until_ms = Date.now() + CREATE_LIMIT_MS
+  let response = await ask()
+  // Behind the faults of the run before, the service may need a moment.
+  while (response.status === 503 && Date.now() < until_ms) {
+    await setTimeout(SETTLE_POLL_MS, undefined, { signal: life.stopping })
+    response = await ask()
+  }
   if (response.status !== 201)
     throw new StartError(`${url} does not create a product (${response.status}): set ADMIN_TOKEN`)
   const { data } = (await response.json()) as { data: { id: number } }
   return data.id
 }
 
-/** Lets buyers and stockrooms in. Resolves when all of them have gone, which they do when `stop` is aborted. */
+/** Lets buyers, stockrooms and onlookers in. Resolves when all of them have gone, which they do when `stop` is aborted. */
 function open(ledger: Ledger, { place, options, run }: Run, product_id: number, stop: AbortSignal) {
   const { urls, stage } = place
   // A service of somebody else may have the token of its admin; an installation of its own has none.
@@ -91,16 +113,24 @@ function open(ledger: Ledger, { place, options, run }: Run, product_id: number, 
   const stockrooms = Array.from({ length: STOCKROOMS }, (_, at) =>
     restock(ledger, { urls, product_id, token, draw: drawOf(options.buyers + at), stop }),
   )
-  return Promise.all([...buyers, ...stockrooms])
+  const onlookers = Array.from({ length: ONLOOKERS }, (_, at) =>
+    look(ledger, { urls, product_id, draw: drawOf(options.buyers + STOCKROOMS + at), stop }),
+  )
+  return Promise.all([...buyers, ...stockrooms, ...onlookers])
 }
 
 /** Injects a fault and waits until all are ready again. Returns how long they were not, once the fault was lifted, in ms. */
 async function breakPart(stage: Stage, fault: FaultName, draw: Draw, ledger: Ledger, stopping: AbortSignal) {
   const loses_holds = LOSES_HOLDS.includes(fault)
-  if (loses_holds) ledger.redis_lost_until_ms = Number.POSITIVE_INFINITY
+  const loss = { began_ms: nowMs(), ended_ms: Number.POSITIVE_INFINITY }
+  if (loses_holds) {
+    ledger.redis_lost_until_ms = Number.POSITIVE_INFINITY
+    ledger.losses.push(loss)
+  }
   await stage.inject(fault, draw)
   const ready_ms = await awaitReady(stage.urls, stopping)
   if (loses_holds) ledger.redis_lost_until_ms = Date.now()
+  loss.ended_ms = nowMs()
   return ready_ms
 }
 
@@ -111,14 +141,19 @@ async function atMost(limit_ms: number, work: Promise<unknown>, stopping: AbortS
   await Promise.race([work, setTimeout(limit_ms, undefined, { signal })]).finally(() => done.abort())
 }
 
-type Rehearsed = { certificate: Certificate; fault: FaultName | undefined; ready_ms: number }
+type Rehearsed = {
+  certificate: Certificate
+  checked: Checked
+  fault: FaultName | undefined
+  ready_ms: number
+}
 
 async function rehearse(of: Run): Promise<Rehearsed> {
   const { place, options, run, life, note } = of
   const { urls, stage } = place
   const draw = seeded(options.seed + run)
   const pause = (ms: number) => setTimeout(ms, undefined, { signal: life.stopping })
-  const product_id = await createProduct(place, options)
+  const product_id = await createProduct(place, options, life)
   const ledger = createLedger()
   const stop = new AbortController()
   // Every buyer who waits listens to it.
@@ -126,7 +161,8 @@ async function rehearse(of: Run): Promise<Rehearsed> {
   try {
     stage?.slow(draw)
     const gone = open(ledger, of, product_id, stop.signal)
-    const scene = `${options.buyers} buyers${options.slowness ? ', a slow PostgreSQL' : ''}`
+    const slow = [options.slow_redis && ', a slow Redis', options.slow_postgres && ', a slow PostgreSQL']
+    const scene = `${options.buyers} buyers${slow.filter(Boolean).join('')}`
     note(scene)
     const half_ms = (options.seconds * 1000) / 2
     await pause(half_ms * (0.5 + draw() / 2))
@@ -140,14 +176,29 @@ async function rehearse(of: Run): Promise<Rehearsed> {
     stage?.straight()
     await atMost(FINISH_LIMIT_MS, gone, life.stopping)
     await awaitReady(urls, life.stopping)
-    return { certificate: await settle(of, product_id, ledger), fault, ready_ms }
+    const certificate = await settle(of, product_id, ledger)
+    note('looking for an order of all calls')
+    const checked = checkHistories({
+      product_id,
+      total: options.units,
+      hold_ttl_ms: holdTtlSeconds(options) * 1000,
+      order_ttl_ms: options.order_ttl_seconds * 1000,
+      clock_slack_ms: stage ? OWN_CLOCK_SLACK_MS : FOREIGN_CLOCK_SLACK_MS,
+      calls: ledger.calls,
+      losses: ledger.losses,
+    })
+    return { certificate, checked, fault, ready_ms }
   } finally {
     stop.abort()
   }
 }
 
 /** Waits until nothing is on its way any more, then compares. */
-async function settle({ place, life }: Run, product_id: number, ledger: Ledger): Promise<Certificate> {
+async function settle(
+  { place, options, life }: Run,
+  product_id: number,
+  ledger: Ledger,
+): Promise<Certificate> {
   const { STOCK_SHARDS } = readConfig(place.stage ? {} : process.env)
   const wait = (ms: number) => setTimeout(ms, undefined, { signal: life.stopping })
   const nodes = openNodes(place.redis_url)
@@ -171,6 +222,7 @@ async function settle({ place, life }: Run, product_id: number, ledger: Ledger):
       }
       await wait(SETTLE_POLL_MS)
     }
+    await lookBack(ledger, { urls: place.urls, product_id, draw: seeded(options.seed) })
     return await certify(ledger, { engine, db, product_id, wait })
   } finally {
     nodes.disconnect()
@@ -186,21 +238,23 @@ runCommand({ is_service: false }, async (life) => {
   }
   const place = await openPlace(options, life)
   const total = createTotal()
+  const histories = nothingChecked()
   const ready = new Map<string, number[]>()
   for (let run = 0; run < options.runs; run += 1) {
     const what = `rehearsing, run ${run + 1} of ${options.runs}`
     const rehearsed: Rehearsed = await showProgress(what, (note) =>
       rehearse({ place, options, run, life, note }),
     )
-    const { certificate, fault, ready_ms } = rehearsed
+    const { certificate, checked, fault, ready_ms } = rehearsed
     if (fault) ready.set(fault, [...(ready.get(fault) ?? []), ready_ms])
     const story = fault ? `${fault}: ready again after ${ready_ms} ms` : 'no fault'
     addRun(total, run + 1, certificate)
-    const bad = countBroken(certificate)
+    addChecked(histories, run + 1, checked)
+    const bad = countBroken(certificate) + checked.unexplained.length
     const verdict = bad === 0 ? 'all promises kept' : `${bad} PROMISES BROKEN`
     const { acknowledged, sold, units } = certificate
     say(`run ${run + 1}: ${story}; ${acknowledged} acknowledged, ${sold} of ${units} sold, ${verdict}`)
   }
-  process.stdout.write(formatReport(total, ready, options))
-  return countBroken(total) === 0 ? 0 : 1
+  process.stdout.write(formatReport(total, histories, ready, options))
+  return countBroken(total) + histories.unexplained.length === 0 ? 0 : 1
 })

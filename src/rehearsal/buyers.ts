@@ -10,6 +10,11 @@ const COME_BACK_MS = 40
 const LATE_FROM = 0.8
 const LATE_TO = 1.8
 
+/** In how many cases somebody looks meanwhile, asks for an order twice at once, and pays while the cancellation is on its way. */
+const LOOK_SHARE = 0.3
+const TWICE_SHARE = 0.1
+const RACE_SHARE = 0.5
+
 /** What becomes of a hold, and of how many in a hundred: most give their units back, so that the same ones are sold again and again. */
 const PLANS = [
   [4, 'forget'],
@@ -37,11 +42,21 @@ function drawPlan(draw: Draw): Plan {
 type Buyer = { ledger: Ledger; asker: Asker; draw: Draw; order_ttl_ms: number; stop: AbortSignal }
 type Hold = { hold_id: string; order_id: string; qty: number; note: Placed }
 
-async function pay({ ledger, asker, draw }: Buyer, order_id: string, status: string): Promise<void> {
+/** Asks for something, and now and then looks at the hold or its order meanwhile, at another process perhaps. */
+async function whileLooking<Done>(buyer: Buyer, order_id: string, asked: () => Promise<Done>): Promise<Done> {
+  const { asker, draw } = buyer
+  const paths = [`/orders/${order_id}`, `/holds/${order_id.replace('ord_', 'hld_')}`]
+  const path = draw() < LOOK_SHARE && paths[Math.floor(draw() * paths.length)]
+  const [done] = await Promise.all([asked(), path && asker.ask('GET', path)])
+  return done
+}
+
+async function pay(buyer: Buyer, order_id: string, status: string): Promise<void> {
+  const { ledger, asker, draw } = buyer
   const key = randomUUID()
   const content = { body: { idempotency_key: key, order_id, status }, key }
   ledger.payments.push(key)
-  const answer = await asker.insist('POST', '/payments/webhook', content)
+  const answer = await whileLooking(buyer, order_id, () => asker.insist('POST', '/payments/webhook', content))
   if (!answer) return
   if (answer.status >= 300) {
     ledger.surprises.push(`a payment of ${order_id} was answered ${answer.status} ${answer.body.code}`)
@@ -53,9 +68,15 @@ async function pay({ ledger, asker, draw }: Buyer, order_id: string, status: str
 }
 
 /** Makes the order of a hold. Returns whether it was acknowledged. */
-async function order({ ledger, asker }: Buyer, { hold_id, order_id, qty }: Hold): Promise<boolean> {
+async function order(buyer: Buyer, { hold_id, order_id, qty }: Hold): Promise<boolean> {
+  const { ledger, asker, draw } = buyer
   const asked_ms = Date.now()
-  const answer = await asker.insist('POST', '/orders', { body: { hold_id }, key: `order-${hold_id}` })
+  const content = { body: { hold_id }, key: `order-${hold_id}` }
+  const [answer] = await Promise.all([
+    whileLooking(buyer, order_id, () => asker.insist('POST', '/orders', content)),
+    // A second click.
+    draw() < TWICE_SHARE && asker.ask('POST', '/orders', content),
+  ])
   if (answer?.status === 201) ledger.promise({ kind: 'order', order_id, qty })
   else if (answer) {
     const { status, body } = answer
@@ -64,9 +85,10 @@ async function order({ ledger, asker }: Buyer, { hold_id, order_id, qty }: Hold)
   return answer?.status === 201
 }
 
-async function cancel({ ledger, asker }: Buyer, { order_id, note }: Hold): Promise<void> {
+async function cancel(buyer: Buyer, { order_id, note }: Hold): Promise<void> {
+  const { ledger, asker } = buyer
   note.is_cancelled = true
-  const answer = await asker.ask('DELETE', `/orders/${order_id}`)
+  const answer = await whileLooking(buyer, order_id, () => asker.ask('DELETE', `/orders/${order_id}`))
   if (answer?.status === 200) ledger.promise({ kind: 'cancellation', order_id })
   if (answer?.status === 404) ledger.surprises.push(`the acknowledged order ${order_id} was not found`)
 }
@@ -76,7 +98,9 @@ async function goOn(buyer: Buyer, hold: Hold): Promise<void> {
   const plan = drawPlan(draw)
   if (plan === 'forget') return
   if (plan === 'release') {
-    const released = await asker.ask('DELETE', `/holds/${hold.hold_id}`)
+    const released = await whileLooking(buyer, hold.order_id, () =>
+      asker.ask('DELETE', `/holds/${hold.hold_id}`),
+    )
     if (released?.status === 204) ledger.counts.released += 1
     return
   }
@@ -85,6 +109,10 @@ async function goOn(buyer: Buyer, hold: Hold): Promise<void> {
     await pay(buyer, hold.order_id, 'success')
   }
   if (!(await order(buyer, hold))) return
+  if (plan === 'cancel and pay' && draw() < RACE_SHARE) {
+    await Promise.all([cancel(buyer, hold), pay(buyer, hold.order_id, 'success')])
+    return
+  }
   if (plan.startsWith('cancel')) await cancel(buyer, hold)
   if (plan.startsWith('fail')) await pay(buyer, hold.order_id, 'failed')
   if (plan === 'pay late') {

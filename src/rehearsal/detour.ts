@@ -44,7 +44,7 @@ function holdBack(socket: Socket) {
 }
 
 /**
- * A way to PostgreSQL for one process that can hold replies back: each connection by itself, in phases, a third of the time.
+ * A way to Redis or PostgreSQL for one process that can hold replies back: each connection by itself, in phases, a third of the time.
  * Requests pass at once. It is straight until `slow` is called.
  */
 export async function openDetour(options: { port: number; slowness: Slowness }) {

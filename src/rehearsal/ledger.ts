@@ -1,3 +1,5 @@
+import type { Call, Loss } from './histories/calls.ts'
+
 /** What the service has acknowledged during a rehearsal, and what it must still know afterwards. */
 export type Ledger = ReturnType<typeof createLedger>
 
@@ -38,6 +40,9 @@ export function createLedger() {
     counts,
     /** Answers that no state of the service explains. */
     surprises,
+    /** Every call, for the search of an order that explains what they were answered. */
+    calls: [] as Call[],
+    losses: [] as Loss[],
     /** Holds that were placed until then may be gone, since Redis lost something. 0 where it did not. */
     redis_lost_until_ms: 0,
     promise: (one: Promised) => promised.push(one),

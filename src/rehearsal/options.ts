@@ -8,7 +8,8 @@ export const HELP = `npm run rehearse -- [options]
 
 Rehearses a sale: many buyers hold, order, pay, pay too late or never, fail to pay, cancel and give up, units are added and
 taken out, while parts of the installation are killed; then compares everything that was acknowledged or refused with what is
-there. Exit code 1 when a promise was broken. Without --url it starts an installation of its own in a temporary folder.
+there, and looks for an order of all calls that explains every answer. Exit code 1 when a promise was broken. Without --url
+it starts an installation of its own in a temporary folder.
 
 Options
   --url URL       a running service instead, with the REDIS_URL, DATABASE_URL or DATA_DIR of that service set here;
@@ -22,6 +23,8 @@ Options
   --slow-postgres MIN-MAX
                   PostgreSQL's replies come that many ms later, now and then and for each process by itself (never);
                   for example 300-900
+  --slow-redis MIN-MAX
+                  likewise Redis's; for example 20-120. A process gives up on a reply of Redis after 900 ms
   --order-ttl N   seconds for which an order may stay unpaid, 1 to 10 (1)
   --seed N        what is drawn (random)            --help       this text`
 
@@ -33,7 +36,7 @@ const MAX_ORDER_TTL_SECONDS = 10
 /** Past the patience of every request, which would only see PostgreSQL away. */
 const MAX_SLOW_MS = 5_000
 /** What holds only for an installation of its own. */
-const OWN = ['services', 'slow-postgres', 'order-ttl'] as const
+const OWN = ['services', 'slow-postgres', 'slow-redis', 'order-ttl'] as const
 
 export type Options = {
   url: string | undefined
@@ -43,7 +46,8 @@ export type Options = {
   units: number
   faults: FaultName[]
   services: number
-  slowness: Slowness | undefined
+  slow_redis: Slowness | undefined
+  slow_postgres: Slowness | undefined
   order_ttl_seconds: number
   seed: number
 }
@@ -52,7 +56,14 @@ const text = { type: 'string' } as const
 const NUMBERS = { runs: text, seconds: text, buyers: text, units: text, seed: text } as const
 const OPTIONS = {
   ...NUMBERS,
-  ...{ url: text, faults: text, services: text, 'slow-postgres': text, 'order-ttl': text },
+  ...{
+    url: text,
+    faults: text,
+    services: text,
+    'slow-postgres': text,
+    'slow-redis': text,
+    'order-ttl': text,
+  },
   help: { type: 'boolean' },
 } as const
 
@@ -83,11 +94,11 @@ function readFaults(value = FAULTS.join(',')): FaultName[] {
   return faults
 }
 
-function readSlowness(value: string | undefined): Slowness | undefined {
+function readSlowness(name: string, value: string | undefined): Slowness | undefined {
   if (value === undefined) return undefined
   const [, min_ms = NaN, max_ms = NaN] = /^(\d+)-(\d+)$/.exec(value)?.map(Number) ?? []
   if (min_ms <= max_ms && max_ms >= 1 && max_ms <= MAX_SLOW_MS) return { min_ms, max_ms }
-  throw new StartError(`--slow-postgres must be two numbers of ms up to ${MAX_SLOW_MS}, such as 300-900`)
+  throw new StartError(`--${name} must be two numbers of ms up to ${MAX_SLOW_MS}, such as 300-900`)
 }
 
 /** Reads the options of the command; undefined where only help is wanted. Throws StartError. */
@@ -105,7 +116,8 @@ export function readOptions(argv: string[]): Options | undefined {
     units: read('units', 150),
     faults: readFaults(values.faults),
     services: readNumber('services', values.services, 1, MAX_SERVICES),
-    slowness: readSlowness(values['slow-postgres']),
+    slow_redis: readSlowness('slow-redis', values['slow-redis']),
+    slow_postgres: readSlowness('slow-postgres', values['slow-postgres']),
     order_ttl_seconds: readNumber('order-ttl', values['order-ttl'], 1, MAX_ORDER_TTL_SECONDS),
     seed: read('seed', randomBytes(4).readUInt32LE() || 1),
   }

@@ -1,4 +1,5 @@
 import type { Certificate } from './certificate.ts'
+import type { Checked } from './histories/check.ts'
 
 const WIDTH = 32
 
@@ -25,9 +26,27 @@ function timesToReady(ready_ms_by_fault: Map<string, number[]>): Array<[what: st
   })
 }
 
+/** Whether the histories of the runs are explained, and what is not. */
+function tellHistories({ operations, products, orders, unexplained, undecided }: Checked): string[] {
+  const of = `${operations} operations of ${products} products and ${orders} orders`
+  const verdicts = [
+    unexplained.length > 0 && `${unexplained.length} histories NOT EXPLAINED`,
+    undecided.length > 0 && `${undecided.length} not decided`,
+  ].filter(Boolean)
+  return [
+    `  history: ${of}, ${verdicts.length === 0 ? 'explained' : verdicts.join(', ')}`,
+    ...undecided.map((name) => `  not decided: ${name}: the search was given up`),
+    ...unexplained.flatMap(([head, ...lines]) => [
+      `  broken: ${head}`,
+      ...lines.map((line) => `    ${line}`),
+    ]),
+  ]
+}
+
 /** The certificate of all runs as text. */
 export function formatReport(
   total: Certificate,
+  histories: Checked,
   ready_ms_by_fault: Map<string, number[]>,
   { runs, seed }: { runs: number; seed: number },
 ): string {
@@ -47,6 +66,7 @@ export function formatReport(
   const lines = [
     ...rows.map(([what, count]) => `  ${what.padEnd(WIDTH)}${String(count).padStart(10)}`),
     ...timesToReady(ready_ms_by_fault).map(([what, figures]) => `  ${what.padEnd(WIDTH)}  ${figures}`),
+    ...tellHistories(histories),
     ...[...total.lost, ...total.refused_orders, ...total.broken].map((line) => `  broken: ${line}`),
   ]
   return `\nCertificate\n${lines.join('\n')}\n`

@@ -42,16 +42,17 @@ export async function awaitReady(urls: string[], stopping: AbortSignal): Promise
 
 /**
  * A whole installation of its own in a temporary folder, whose parts can be killed and started again: Redis with its AOF,
- * PostgreSQL, and as many processes of the API, each with its sweeper, as `services` says. With `slowness` each of them
- * reaches PostgreSQL by a detour of its own.
+ * PostgreSQL, and as many processes of the API, each with its sweeper, as `services` says. With `slow_redis` and
+ * `slow_postgres` each of them reaches these by detours of its own.
  */
 export async function openStage(options: {
   services: number
-  slowness: Slowness | undefined
+  slow_redis: Slowness | undefined
+  slow_postgres: Slowness | undefined
   order_ttl_seconds: number
   stopping: AbortSignal
 }) {
-  const { services, slowness, order_ttl_seconds, stopping } = options
+  const { services, slow_redis, slow_postgres, order_ttl_seconds, stopping } = options
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-rehearsal-'))
   const password = randomBytes(16).toString('hex')
   const place = { data_dir: folder, password, stopping, onStarted: async () => {} }
@@ -99,9 +100,7 @@ export async function openStage(options: {
     }
 
     while (apis.length < services) {
-      apis.push(
-        await openApi({ redis_url, database_url, postgres_port: postgres.port, order_ttl_seconds, slowness }),
-      )
+      apis.push(await openApi({ redis_url, database_url, order_ttl_seconds, slow_redis, slow_postgres }))
     }
     for (const api of apis) api.start()
     const urls = apis.map(({ url }) => url)
@@ -112,13 +111,13 @@ export async function openStage(options: {
       database_url,
       inject,
       close,
-      /** From now on PostgreSQL is slow now and then, for each process by itself. A process that is started is spared until the next call. */
+      /** From now on the servers are slow now and then, for each process by itself. A process that is started is spared until the next call. */
       slow: (draw: Draw) => {
-        for (const api of apis) api.detour?.slow(seeded(draw() * 2 ** 32))
+        for (const detour of apis.flatMap(({ detours }) => detours)) detour.slow(seeded(draw() * 2 ** 32))
       },
-      /** From now on PostgreSQL is as fast as it is. */
+      /** From now on the servers are as fast as they are. */
       straight: () => {
-        for (const api of apis) api.detour?.straight()
+        for (const detour of apis.flatMap(({ detours }) => detours)) detour.straight()
       },
     }
   } catch (error) {

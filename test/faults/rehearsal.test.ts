@@ -25,13 +25,26 @@ t.test(
     t.match(output.stdout, /acknowledged and lost +0\n/)
     t.match(output.stdout, /units oversold +0\n/)
     t.match(output.stdout, /operations acknowledged +[1-9]/)
+    t.match(output.stdout, /history: [1-9]\d+ operations of 3 products and [1-9]\d* orders, /)
+    t.notMatch(output.stdout, /NOT EXPLAINED/)
   },
 )
 
 t.test(
-  'a rehearsal sends the requests of its buyers to several processes, whose PostgreSQL is slow now and then',
+  'a rehearsal sends the requests of its buyers to several processes, whose servers are slow now and then',
   async (t) => {
-    const args = ['--services', '2', '--slow-postgres', '50-150', '--faults', 'kill-api', '--seconds', '2']
+    const args = [
+      '--services',
+      '2',
+      '--slow-postgres',
+      '50-150',
+      '--faults',
+      'kill-api',
+      '--seconds',
+      '2',
+      '--slow-redis',
+      '10-40',
+    ]
     const { ended, output } = start(t, 'rehearse', {}, { args: [...args, '--buyers', '8', '--seed', '7'] })
     const { code } = await ended
     // Whether promises are kept is for rehearsals to find out, many of them; this one shows that it looks.
@@ -271,7 +284,8 @@ t.test('a rehearsal that can not be is refused in one line', async (t) => {
 t.test('options of a rehearsal that make no sense are refused by name', async (t) => {
   t.match(readOptions(['--services', '8', '--slow-postgres', '300-900', '--faults', '']), {
     services: 8,
-    slowness: { min_ms: 300, max_ms: 900 },
+    slow_postgres: { min_ms: 300, max_ms: 900 },
+    slow_redis: undefined,
     order_ttl_seconds: 1,
     faults: [],
   })
@@ -279,6 +293,7 @@ t.test('options of a rehearsal that make no sense are refused by name', async (t
     [['--services', '9'], /--services must be a whole number from 1 to 8/],
     [['--order-ttl', '0'], /--order-ttl must be a whole number from 1 to 10/],
     [['--slow-postgres', '900-300'], /--slow-postgres must be two numbers of ms up to 5000/],
+    [['--slow-redis', '0-9000'], /--slow-redis must be two numbers of ms up to 5000/],
     [['--slow-postgres', '300'], /--slow-postgres must be two numbers of ms/],
     [['--url', 'http://127.0.0.1:1', '--services', '2'], /--services is for an installation of its own/],
   ] as const) {
