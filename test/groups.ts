@@ -7,7 +7,7 @@ import { pathToFileURL } from 'node:url'
   one after the other, but for those that need one of their own.
 */
 
-const MAX_FILES = 8
+const MAX_FILES = 12
 /** Folders whose files start processes, or a browser, and are many seconds long as it is. */
 const ALONE = ['test/{bench,browser,cluster,e2e,embedded,explore,faults}/**']
 /** A file that says something about all the tests of its process. */

@@ -7,10 +7,10 @@ import { PLANTED, plant, ROOT } from './planted.ts'
 
 /** From here on a fault was found once, soon. The same seeds are the same runs on every machine; a quick one comes further. */
 const SEED = 20_117
-const EXPLORING_MS = 25_000
+const EXPLORING_MS = 20_000
 const EACH = { services: 2, buyers: 3, faults: 4 }
-/** Faults that are found within a few runs; `npm run explore -- --planted` looks for all of them. */
-const SOON = ['a hold stays when its order is made', 'a second success is applied again']
+/** Found within a few runs; `npm run explore -- --planted` looks for all of them. */
+const SOON = 'a hold stays when its order is made'
 const MAX_RUNS = 60
 
 const start = (t: Test) => {
@@ -42,7 +42,7 @@ t.test('whatever comes after whatever, what was told is true', async (t) => {
   t.same(found?.story.found ?? [], [], `seed ${found?.story.seed}`)
 })
 
-for (const planted of PLANTED.filter(({ what }) => SOON.includes(what))) {
+for (const planted of PLANTED.filter(({ what }) => what === SOON)) {
   t.test(`control: it is found that ${planted.what}`, async (t) => {
     const root = await plant(planted)
     t.teardown(() => rm(root, { recursive: true, force: true }))
