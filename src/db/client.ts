@@ -14,9 +14,11 @@ export const MAX_CONNECTIONS = 8
 const ADVISORY_LOCK_WAIT_MS = 15_000
 /**
  * A connection keeps the plan of what it has prepared, also when the table has grown since: one that goes through the whole
- * table, the cheapest while that is small, would make every batch of a sale dearer than the one before.
+ * table, the cheapest while that is small, would make every batch of a sale dearer than the one before. Where there is no index
+ * for it a plan goes through the table all the same, as a small one; before version 18 it looks so dear then that PostgreSQL compiles it,
+ * which takes 100 ms.
  */
-const PLANS = { enable_seqscan: 'off' }
+const PLANS = { enable_seqscan: 'off', jit: 'off' }
 /** One statement of a rebuild that takes longer than this comes from a server that stands still. */
 const LOCKED_QUERY_TIMEOUT_MS = 30_000
 const LOCKED_SETTINGS = {

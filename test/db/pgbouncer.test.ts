@@ -13,6 +13,7 @@ import { times, until } from '../fixtures/until.ts'
 const BUYERS = 60
 const SETTINGS = [
   'enable_seqscan',
+  'jit',
   'lock_timeout',
   'statement_timeout',
   'idle_in_transaction_session_timeout',

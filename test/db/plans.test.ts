@@ -188,4 +188,5 @@ t.test('the audit counts orders anew, without a plan that takes an index for eac
   await database.query('update products set committed = committed - 1')
   t.same(await audit(), [{ id: 1, committed: MANY - 1, ordered: MANY }])
   t.match(await db.use((sql) => sql.query('show enable_seqscan')), { rows: [{ enable_seqscan: 'off' }] })
+  t.match(await db.use((sql) => sql.query('show jit')), { rows: [{ jit: 'off' }] })
 })
