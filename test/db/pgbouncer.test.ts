@@ -98,7 +98,7 @@ t.test('control: a session behind a pooler of transactions is nobody’s own', {
   await one.query('select pg_advisory_lock(1)')
   await one.query({ name: 'named', text: 'select $1::int', values: [1] })
   const [settings, names] = await findLeft(other)
-  t.match(settings, [{}, {}, {}, { name: 'statement_timeout', setting: '12345' }])
+  t.match(settings, [{}, {}, {}, {}, { name: 'statement_timeout', setting: '12345' }])
   t.match(names, [{ name: 'named' }])
   await one.end()
   t.equal((await locksIn(database)).length, 1, 'a lock outlives the one who took it')
