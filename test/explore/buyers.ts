@@ -19,6 +19,8 @@ export type Told =
   | { what: 'refused'; order_id: string; status: number; code: string }
   | { what: 'stock'; product_id: number; delta: number }
   | { what: 'price'; product_id: number; unit_amount: number }
+  /** A product that is there was denied. */
+  | { what: 'unheard-of'; product_id: number; status: number; code: string }
 
 export type Ledger = {
   told: Told[]
@@ -30,6 +32,8 @@ export type Ledger = {
 export const newLedger = (): Ledger => ({ told: [], maybe: [], losses: 0 })
 
 const MAX_TRIES = 6
+/** A hold that was extended lives for longer than that. */
+const HOLD_MS = 6_000
 
 /** Sends to whichever process lives until one of them knows what became of it; 503 means that nobody does. */
 export async function patiently(
@@ -72,7 +76,8 @@ export async function buy(
     order_id: string
     expires_at: string
   }
-  const isLive = () => Date.parse(expires_at) > world.redisNow() && losses === ledger.losses
+  let ends_ms = Date.parse(expires_at)
+  const isLive = () => ends_ms > world.redisNow() && losses === ledger.losses
   const pay = async (status: 'success' | 'failed', payment_key: string) => {
     const paid = await patiently(world, chance, (to) =>
       world.send(
@@ -93,8 +98,15 @@ export async function buy(
     await patiently(world, chance, (to) => world.send(to, 'DELETE', `/api/holds/${hold_id}`))
     return
   }
-  if (plan === 2)
-    await patiently(world, chance, (to) => world.send(to, 'POST', `/api/holds/${hold_id}/extend`))
+  if (plan === 2) {
+    const extended = await patiently(world, chance, (to) =>
+      world.send(to, 'POST', `/api/holds/${hold_id}/extend`),
+    )
+    if (extended?.status === 200) {
+      ends_ms = Date.parse((extended.body.data as { expires_at: string }).expires_at)
+      await world.later(chance.below(HOLD_MS))
+    }
+  }
   const early = chance.below(4) === 0 ? key() : undefined
   if (early) await pay('success', early)
   if (early && chance.below(3) === 0) return

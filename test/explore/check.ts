@@ -15,13 +15,11 @@ type Payment = {
   reason: string | null
   order_id: string
 }
-type OfOrder = Exclude<Told, { what: 'stock' | 'price' }>
+type OfOrder = Exclude<Told, { product_id: number }>
 
 /** What of that which was told is not so. */
 function toldFaults(one: OfOrder, order: Order | undefined, payments: Payment[], is_lost: boolean): string[] {
-  if (one.what === 'refused') {
-    return one.status === 409 ? [`the order of a live hold was refused: ${one.status} ${one.code}`] : []
-  }
+  if (one.what === 'refused') return [`the order of a live hold was refused: ${one.status} ${one.code}`]
   if (one.what !== 'payment') {
     if (!order) return ['the order that was acknowledged is not there']
     const is_cancelled = one.what !== 'cancelled' || order.order_status === 'cancelled'
@@ -69,12 +67,14 @@ function productFaults(
       (one): one is Extract<Told, { what: What }> =>
         one.what === what && 'product_id' in one && one.product_id === id,
     )
-  const sums = of(told, 'stock').reduce((sum, { delta }) => sum + delta, began.units)
+  // What was told twice was done once.
+  const sums = [...new Set(of(told, 'stock'))].reduce((sum, { delta }) => sum + delta, began.units)
   const unsure = [...new Set(of(maybe, 'stock'))].filter((one) => !told.includes(one))
   const totals = unsure.reduce((known, { delta }) => [...known, ...known.map((sum) => sum + delta)], [sums])
   const last = of(told, 'price').at(-1)?.unit_amount ?? began.price
   const prices = [last, ...of(maybe, 'price').map((one) => one.unit_amount)]
   return [
+    ...of(told, 'unheard-of').map(({ status, code }) => `product ${id} was denied: ${status} ${code}`),
     ...(totals.includes(total)
       ? []
       : [`product ${id} has ${total} units, and should have ${totals.join(' or ')}`]),
@@ -116,7 +116,7 @@ export async function check(
   for (const product of await query<Product>('select id::int, total::int, unit_amount::int from products'))
     found.push(...productFaults(product, ledger, began))
   for (const one of told) {
-    if (one.what === 'stock' || one.what === 'price') continue
+    if ('product_id' in one) continue
     const of_it = payments.filter(({ order_id }) => order_id === one.order_id)
     const faults = toldFaults(one, orders.get(one.order_id), of_it, ledger.losses > 0)
     found.push(...faults.map((fault) => `${one.order_id}: ${fault}`))

@@ -43,10 +43,22 @@ export const PLANTED: Planted[] = [
     to: "  elseif order.payment_status == 'paid' then\n    return 'applied', ''\n",
   },
   {
-    what: 'an order does not hear of payments that came before it',
-    file: 'lua/include/create.lua',
-    from: 'request.order, request.payments = order, parked_payments(own.parked_payments)',
-    to: 'request.order, request.payments = order, {}',
+    what: 'a late success is applied though no unit is free',
+    file: 'lua/include/payments.lua',
+    from: '  if not all_available(keys, items) then\n    return false\n  end\n',
+    to: '',
+  },
+  {
+    what: 'a cancelled order keeps its units',
+    file: 'lua/cancel-order.lua',
+    from: "give_back(keys, parse_items(order.items), order.customer, 'pending')\n",
+    to: '',
+  },
+  {
+    what: 'a hold that was extended ends when it would have',
+    file: 'lua/extend-hold.lua',
+    from: "redis.call('ZADD', hold.key, 'XX', score_of(id, later_ms), hold.member)\nredis.call('HSET', keys.extended, id, int(later_ms))\n",
+    to: '',
   },
   {
     what: 'a change of stock is made again under its key',

@@ -248,7 +248,7 @@ export async function openWorld(options: {
     },
 
     /** Some time later: a client that tries again. */
-    later: () => new Promise<void>((resolve) => setTimeout(resolve, RETRY_MS)),
+    later: (ms = RETRY_MS) => new Promise<void>((resolve) => setTimeout(resolve, ms)),
 
     /** Kills a process: nothing of it goes on, and its servers notice. */
     async kill(actor: Actor): Promise<void> {
@@ -276,7 +276,7 @@ export async function openWorld(options: {
       const ids: number[] = []
       for (let shard = 0; shard < shards; shard += 1) {
         const { rows } = await sql.query(
-          `insert into products (name, unit_amount, currency, total, shard, loaded_version) values ('Shoe', $3, 'USD', $1, $2, 0) returning id`,
+          `insert into products (name, unit_amount, currency, total, shard, loaded_version) values ('Shoe', $3, 'USD', $1, $2, 1) returning id`,
           [units, shard, price],
         )
         ids.push(Number(rows[0].id))
