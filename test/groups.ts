@@ -24,10 +24,7 @@ function share(files: string[]): string[][] {
   return Array.from({ length: count }, (_, at) => files.filter((_, place) => place % count === at))
 }
 
-/**
- * What tap is to run instead of all tests but those left out: files, and in `folder` such as import several of them.
- * The longest come first.
- */
+/** What tap is to run instead of all tests but those left out: files, and in `folder` such as import several of them. */
 export async function groupTests(root: string, left_out: string[], folder: string): Promise<string[]> {
   const names = (await readdir(join(root, 'test'), { recursive: true })).map((name) => join('test', name))
   const files = names
