@@ -15,8 +15,16 @@ export function scriptNames(): string[] {
     .map((file) => file.slice(0, -'.lua'.length))
 }
 
+const loaded = new Map<string, Script>()
+
 /** Reads lua/<name>.lua and puts each `-- @include` in its place, once. Throws where an include is missing. */
 export function loadScript(name: string): Script {
+  const script = loaded.get(name) ?? readScript(name)
+  loaded.set(name, script)
+  return script
+}
+
+function readScript(name: string): Script {
   const source = readFileSync(new URL(`${name}.lua`, LUA_DIR), 'utf8')
   const included = new Set<string>()
   const expand = (text: string): string =>

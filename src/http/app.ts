@@ -50,13 +50,15 @@ function requestId(request: IncomingMessage): string {
   return `${process_name}-${request_count.toString(36)}`
 }
 
+/** They keep what they have compiled for a schema, so that each is compiled once a process. */
+const strict = new Ajv({ coerceTypes: false, removeAdditional: false, useDefaults: true, strict: false })
+const reading = new Ajv({ coerceTypes: true, removeAdditional: false, useDefaults: true, strict: false })
+
 /**
  * Bodies and headers are taken as they are: nothing coerced, nothing unknown dropped. Only paths and queries, which are text by
  * nature, are read as the numbers that their schema asks for.
  */
 function addValidators(app: FastifyInstance): void {
-  const strict = new Ajv({ coerceTypes: false, removeAdditional: false, useDefaults: true, strict: false })
-  const reading = new Ajv({ coerceTypes: true, removeAdditional: false, useDefaults: true, strict: false })
   app.setValidatorCompiler(({ schema, httpPart }) =>
     (httpPart === 'params' || httpPart === 'querystring' ? reading : strict).compile(schema as object),
   )

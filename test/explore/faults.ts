@@ -53,7 +53,7 @@ export const FAULTS: Record<
     async happen({ world, letGo }) {
       const call = world.scheduler.ready().find((one) => one.kind === 'sql')
       if (!call || !('connection' in call.lane)) return
-      ;(call.lane as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy()
+      await world.breakConnection(call)
       letGo(call, new Error('Connection terminated unexpectedly'))
     },
   },

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import type { Duplex } from 'node:stream'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 
@@ -26,17 +27,21 @@ export type Call = {
 
 const actors = new AsyncLocalStorage<Actor>()
 /** Those of the process itself, whatever is done to its timers later. */
-const { setImmediate: nextTurn } = globalThis
+const { setImmediate: nextTurn, setTimeout: startTimer, clearTimeout: stopTimer } = globalThis
 const turn = () => new Promise<void>((resolve) => nextTurn(resolve))
 /** Turns of the event loop in which nothing happens before a process is taken to be waiting. */
 const QUIET_TURNS = 10
+/** PostgreSQL's own limits, which know nothing of the time of the processes; those have theirs beside them. */
+const SQL_LIMITS = /\b((?:statement|lock|idle_in_transaction_session)_timeout) = \d+/g
 /** A server that says nothing for so long hangs. */
 const HANGS_NS = 10_000_000_000n
-/** After so many turns with a statement on its way PostgreSQL is asked whether it waits for a lock. */
-const ASK_AFTER_TURNS = 200
+/** A statement that takes longer may wait for a lock, which PostgreSQL knows. */
+const MIN_ASK_MS = 2
 
 /** Runs something in the name of a service. */
 export const inName = <Result>(actor: Actor, work: () => Result): Result => actors.run(actor, work)
+/** Runs something that is no service's. */
+export const inNobodysName = <Result>(work: () => Result): Result => actors.exit(work)
 
 const keyOf = ({ actor, is_answered, says }: Call) => `${actor.name} ${is_answered} ${says}`
 function inOrder(one: Call, other: Call): number {
@@ -54,16 +59,24 @@ export function createScheduler(areBlocked: () => Promise<number>) {
   let arrived: Call[] = []
   const delayed = new Set<Call>()
   const running = new Set<Call>()
+  /** Those of them that wait in PostgreSQL for a lock that nobody has given back since. */
+  const blocked = new Set<Call>()
   let busy = 0
+  let hearChange = () => {}
+
+  function noteChange(): void {
+    changes += 1
+    hearChange()
+  }
 
   function hold(call: Call): Promise<void> {
-    changes += 1
+    noteChange()
     // A process that is no more neither sends nor hears anything.
     if (call.actor.is_dead) return new Promise(() => {})
     return new Promise((resolve, reject) => {
       call.go = (fault) => {
         held.splice(held.indexOf(call), 1)
-        changes += 1
+        noteChange()
         if (fault) reject(fault)
         else resolve()
       }
@@ -90,33 +103,52 @@ export function createScheduler(areBlocked: () => Promise<number>) {
       }
     } finally {
       running.delete(call)
+      if (call.kind === 'sql') blocked.clear()
     }
     call.is_answered = true
     await hold(call)
     return answer()
   }
 
-  async function rest(): Promise<void> {
-    let turns = 0
+  /** Until something changes, or a while has passed. */
+  function change(limit_ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = startTimer(done, limit_ms)
+      function done(): void {
+        stopTimer(timer)
+        hearChange = () => {}
+        resolve()
+      }
+      hearChange = done
+    })
+  }
+
+  /** Until every call that is on its way has been answered, or waits in PostgreSQL for somebody's lock. */
+  async function answers(): Promise<void> {
     const began = process.hrtime.bigint()
+    for (let wait_ms = MIN_ASK_MS; running.size > 0; ) {
+      const before = changes
+      if ([...running].every((call) => blocked.has(call))) return
+      await change(wait_ms)
+      if (changes !== before) continue
+      const count = await areBlocked()
+      if (changes !== before) continue
+      // What was sent behind a statement that waits does so too.
+      const lanes = new Set([...running].map(({ lane }) => lane))
+      if (count === lanes.size) for (const call of running) blocked.add(call)
+      else if (process.hrtime.bigint() - began > HANGS_NS) {
+        const names = [...running].map(({ actor, what }) => `${actor.name} ${what}`)
+        throw new Error(`no answer comes to ${names.join(', ')}`)
+      } else wait_ms *= 2
+    }
+  }
+
+  async function rest(): Promise<void> {
     for (let quiet = 0; quiet < QUIET_TURNS; ) {
       const before = changes
+      await answers()
       await turn()
-      turns += 1
-      if (turns % ASK_AFTER_TURNS === 0 && process.hrtime.bigint() - began > HANGS_NS) {
-        throw new Error(
-          `no answer comes to ${[...running].map(({ actor, what }) => `${actor.name} ${what}`).join(', ')}`,
-        )
-      }
-      const is_still = changes === before
-      if (
-        is_still &&
-        running.size > 0 &&
-        turns % ASK_AFTER_TURNS === 0 &&
-        (await areBlocked()) === running.size
-      )
-        return
-      quiet = is_still && running.size + busy === 0 ? quiet + 1 : 0
+      quiet = changes === before && busy === 0 ? quiet + 1 : 0
     }
   }
 
@@ -144,7 +176,9 @@ export function createScheduler(areBlocked: () => Promise<number>) {
         return await work()
       } finally {
         busy -= 1
-        changes += 1
+        // A session may have ended, and its locks with it.
+        blocked.clear()
+        noteChange()
       }
     },
 
@@ -192,6 +226,7 @@ export function createScheduler(areBlocked: () => Promise<number>) {
       held.length = 0
       arrived = []
       delayed.clear()
+      blocked.clear()
     },
   }
 }
@@ -205,6 +240,8 @@ export function intercept(
     /** What somebody hears in the place of an answer. */
     answerOf: (what: string, answer: unknown) => unknown
   },
+  /** A stream for a connection to PostgreSQL. */
+  openStream: () => Duplex,
 ) {
   const connections = new Map<Actor, Set<Redis | pg.Client>>()
   function note(actor: Actor, connection: Redis | pg.Client): void {
@@ -225,7 +262,10 @@ export function intercept(
     const actor = actors.getStore()
     // It may break before anybody listens, as one that is killed does.
     if (actor) this.on('error', () => {})
-    const go = () => (connectPg as unknown as (this: pg.Client) => Promise<void>).call(this)
+    const go = () => {
+      if (actor) (this as unknown as { connection: { stream: Duplex } }).connection.stream = openStream()
+      return (connectPg as unknown as (this: pg.Client) => Promise<void>).call(this)
+    }
     const connected = actor
       ? scheduler.pass({ actor, kind: 'sql', what: 'connect', says: 'connect', lane: {} }, go)
       : go()
@@ -260,7 +300,8 @@ export function intercept(
   }
   pg.Client.prototype.query = function (this: pg.Client, config: unknown, ...others: unknown[]) {
     const actor = actors.getStore()
-    const send = () => (query as (...args: unknown[]) => Promise<unknown>).call(this, config, ...others)
+    const asked = actor && typeof config === 'string' ? config.replaceAll(SQL_LIMITS, '$1 = 0') : config
+    const send = () => (query as (...args: unknown[]) => Promise<unknown>).call(this, asked, ...others)
     if (!actor || typeof others.at(-1) === 'function') return send()
     note(actor, this)
     const { name, text = String(config) } = (typeof config === 'string' ? { text: config } : config) as {

@@ -1,4 +1,7 @@
+import './steady-loop.ts'
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import type { Duplex } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import pg from 'pg'
@@ -10,10 +13,11 @@ import { createMover } from '../../src/recovery/move.ts'
 import { createRebuilder } from '../../src/recovery/rebuilder.ts'
 import { openService, type Service } from '../../src/service.ts'
 import { startSweeper } from '../../src/sweeper/sweeper.ts'
+import { BorrowedStream, createBackends } from './backends.ts'
 import { createRandom } from './chance.ts'
 import { copyRedis, createPast, restoreRedis } from './past.ts'
 import { drawFrom } from './random.ts'
-import { type Actor, createScheduler, inName, intercept } from './scheduler.ts'
+import { type Actor, type Call, createScheduler, inName, intercept } from './scheduler.ts'
 import { tellSqlTime } from './sql-clock.ts'
 import { type Clock, openClock } from './time.ts'
 
@@ -97,12 +101,27 @@ export async function openWorld(options: {
     )
     return rows[0]?.count ?? 0
   })
-  const { release, connectionsOf } = intercept(scheduler, {
-    nameOf: (sha) => names.get(sha) ?? sha,
-    scriptOf: (sha) => changed.get(sha),
-    answerOf: (what, answer) =>
-      what === 'info' ? String(answer).replace(/^(run_id:).*$/m, `$1life${life}\r`) : answer,
-  })
+  const backends = createBackends(database_url, (pid) =>
+    scheduler.meanwhile(async () => {
+      for (let left = 1; left; ) {
+        const { rowCount } = await asking.query(
+          'select pg_terminate_backend(pid) from pg_stat_activity where pid = $1 and datname = current_database()',
+          [pid],
+        )
+        left = rowCount ?? 0
+      }
+    }),
+  )
+  const { release, connectionsOf } = intercept(
+    scheduler,
+    {
+      nameOf: (sha) => names.get(sha) ?? sha,
+      scriptOf: (sha) => changed.get(sha),
+      answerOf: (what, answer) =>
+        what === 'info' ? String(answer).replace(/^(run_id:).*$/m, `$1life${life}\r`) : answer,
+    },
+    () => new BorrowedStream(backends),
+  )
   const clock: Clock = openClock()
   const config = readConfig({
     LOG_LEVEL: 'silent',
@@ -141,21 +160,13 @@ export async function openWorld(options: {
     await tellSqlTime(sql, clock.now_ms())
   }
 
-  /** Breaks connections to PostgreSQL on both sides: a session that waits for a lock would not notice that nobody is there. */
+  /** Breaks connections to PostgreSQL on both sides. */
   async function hangUp(connections: Array<Redis | pg.Client>): Promise<void> {
-    const clients = connections.filter((one): one is pg.Client => one instanceof pg.Client)
-    const pids = clients.map((client) => (client as unknown as { processID: number | null }).processID)
-    for (const client of clients) {
-      client.on('error', () => {})
-      ;(client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy()
-    }
-    for (;;) {
-      const { rowCount } = await asking.query(
-        'select pg_terminate_backend(pid) from pg_stat_activity where pid = any($1) and datname = current_database()',
-        [pids.filter(Boolean)],
-      )
-      if (rowCount === 0) return
-    }
+    const streams = connections
+      .filter((one): one is pg.Client => one instanceof pg.Client)
+      .map((client) => (client as unknown as { connection: { stream: Duplex } }).connection.stream)
+      .filter((stream) => stream instanceof BorrowedStream && !stream.closed)
+    await Promise.all(streams.map((stream) => once(stream.destroy(), 'close')))
   }
 
   return {
@@ -250,6 +261,9 @@ export async function openWorld(options: {
     /** Some time later: a client that tries again. */
     later: (ms = RETRY_MS) => new Promise<void>((resolve) => setTimeout(resolve, ms)),
 
+    /** Breaks the connection that a call is made on, should it be one to PostgreSQL. */
+    breakConnection: ({ lane }: Call) => hangUp([lane as pg.Client]),
+
     /** Kills a process: nothing of it goes on, and its servers notice. */
     async kill(actor: Actor): Promise<void> {
       scheduler.kill(actor)
@@ -327,6 +341,7 @@ export async function openWorld(options: {
       await this.end()
       clock.close()
       release()
+      backends.close()
       redis.disconnect()
       await sql.end()
       await asking.end()
