@@ -32,8 +32,8 @@ export type Ledger = {
 export const newLedger = (): Ledger => ({ told: [], maybe: [], losses: 0 })
 
 const MAX_TRIES = 6
-/** A hold that was extended lives for longer than that. */
-const HOLD_MS = 6_000
+/** A hold lives for longer than that, and one that was extended for that much longer again. */
+const HOLD_MS = 4_500
 
 /** Sends to whichever process lives until one of them knows what became of it; 503 means that nobody does. */
 export async function patiently(
@@ -99,6 +99,7 @@ export async function buy(
     return
   }
   if (plan === 2) {
+    await world.later(chance.below(HOLD_MS))
     const extended = await patiently(world, chance, (to) =>
       world.send(to, 'POST', `/api/holds/${hold_id}/extend`),
     )

@@ -18,7 +18,9 @@ export type Story = {
   found: string[]
 }
 
-const BEGAN = { units: 4, price: 100 }
+const PRICE = 100
+/** Of a product: so few that it is sold out now and then. */
+const MAX_UNITS = 4
 /** Steps after which a run that does not come to rest is one that never does. */
 const MAX_STEPS = 6_000
 const TICKS_MS = [30, 120, 260, 1_100]
@@ -33,7 +35,8 @@ export async function explore(world: World, options: Options): Promise<Story> {
   const { seed, services } = options
   const { scheduler, clock } = world
   const chance = createChance(options.tape ?? seed)
-  const products = await world.begin(seed + 1e6, BEGAN)
+  const began = { units: 1 + chance.below(MAX_UNITS), price: PRICE }
+  const products = await world.begin(seed + 1e6, began)
   const ledger: Ledger = newLedger()
   const story: Story = { seed, tape: chance.tape, steps: [], calls: 0, faults: [], found: [] }
   const note = (line: string) => void story.steps.push(line)
@@ -134,7 +137,7 @@ export async function explore(world: World, options: Options): Promise<Story> {
     if (is_quiet) faults_left = 0
   }
   story.calls = scheduler.calls()
-  if (story.found.length === 0) story.found.push(...(await check(world, ledger, BEGAN)))
+  if (story.found.length === 0) story.found.push(...(await check(world, ledger, began)))
   await world.end()
   return story
 }

@@ -61,6 +61,36 @@ export const PLANTED: Planted[] = [
     to: '',
   },
   {
+    what: 'a dead hold stays when its units are given back',
+    file: 'lua/include/dead-holds.lua',
+    from: "    redis.call('ZREM', keys.holds, unpack(dead_members))\n",
+    to: '',
+  },
+  {
+    what: 'a failed payment keeps the units',
+    file: 'lua/include/payments.lua',
+    from: "  give_back(keys, items, order.customer, 'pending')\n  order.payment_status",
+    to: '  order.payment_status',
+  },
+  {
+    what: 'an order that was cancelled is paid all the same',
+    file: 'lua/include/payments.lua',
+    from: "  elseif order.cancel_reason == 'requested' then\n    return 'refund_due', 'order_cancelled'\n",
+    to: '',
+  },
+  {
+    what: 'payments that came before their order are kept from PostgreSQL',
+    file: 'lua/include/create.lua',
+    from: "#request.records > 0 and cjson.encode(request.records) or ''",
+    to: "''",
+  },
+  {
+    what: 'a buyer is told before PostgreSQL has it',
+    file: 'src/journal/writer.ts',
+    from: 'return await Promise.race([commitInTurn(entry), late])',
+    to: "commitInTurn(entry).catch(() => {})\n      return await Promise.race([Promise.resolve('committed' as const), late])",
+  },
+  {
     what: 'a change of stock is made again under its key',
     file: 'lua/adjust-stock.lua',
     from: 'if is_of_this_epoch(made_in) then',
@@ -119,6 +149,12 @@ export const PLANTED: Planted[] = [
     file: 'src/recovery/rebuilder.ts',
     from: '      await finishJournal(engine, writer, shard, { epoch })\n',
     to: '',
+  },
+  {
+    what: 'a rebuild drops holds that live',
+    file: 'src/recovery/rebuild.ts',
+    from: 'survivors.kept.push(hold)',
+    to: 'survivors.dropped.push({ hold, is_remembered: true })',
   },
   {
     what: 'a Redis that was started again is taken for the same',
