@@ -48,17 +48,19 @@ export async function recordAdjustments(sql: Sql, adjustments: Adjustment[]): Pr
   await inOrder([recorded, refuseOthers(sql, adjustments)])
 }
 
-/** A product's shelf, and by how much a key has changed its total, null where it has not. Undefined: there is no such product. */
+type Known = { shelf: string | null; loaded_version: number; delta: number | null }
+
+/** A product, and by how much a key has changed its total, null where it has not. Undefined: there is no such product. */
 export async function findAdjustment(
   sql: Sql,
   product_id: number,
   idempotency_key: string,
-): Promise<{ shelf: string | null; delta: number | null } | undefined> {
-  const { rows } = await sql.query<{ shelf: string | null; delta: number | null }>({
+): Promise<Known | undefined> {
+  const { rows } = await sql.query<Known>({
     name: 'find-adjustment',
-    text: `select p.shelf, a.delta from products p
+    text: `select p.shelf, a.delta, p.loaded_version from products p
       left join stock_adjustments a on a.product_id = p.id and a.idempotency_key = $2
-      where p.id = $1 and p.loaded_version > 0`,
+      where p.id = $1`,
     values: [product_id, idempotency_key],
   })
   return rows[0]

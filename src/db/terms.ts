@@ -18,6 +18,7 @@ const BEHIND = 'PostgreSQL has come back from the past'
 export type Shelved = ProductRecord & { shelf: string | null }
 
 type ShelvedRow = ProductRow & { shelf: string | null }
+type Loaded = { loaded_version: number }
 
 const SHELVED = `${PRODUCT_COLUMNS}, p.shelf, 0 as pending, 0 as sold`
 const toShelved = ({ shelf, ...row }: ShelvedRow): Shelved => ({ ...toProduct(row), shelf })
@@ -59,6 +60,14 @@ async function drawId(sql: Sql, shelf: string | null, shards: number): Promise<n
   return null
 }
 
+/**
+ * Nobody was told yet of a product of which Redis is not known to have anything, unless a PostgreSQL that came back from the past has
+ * lost that note: so it is neither there nor denied until a sweeper has brought it to Redis.
+ */
+export function refuseUnloaded(loaded_version: number): void {
+  if (loaded_version === 0) throw new UnavailableError('unavailable', 'the product is not on sale yet')
+}
+
 /** Creates a product: on a shelf, in the shard of the shelf. Redis does not know of it yet. */
 export async function createProduct(
   sql: Sql,
@@ -91,13 +100,16 @@ export async function changeTerms<Wrong>(
   id: number,
   change: (product: Shelved) => { terms: Terms } | { wrong: Wrong },
 ): Promise<Shelved | { wrong: Wrong } | undefined> {
-  const { rows } = await sql.query<ShelvedRow>({
+  const { rows } = await sql.query<ShelvedRow & Loaded>({
     name: 'lock-terms',
-    text: `select ${SHELVED} from products p where p.id = $1 and p.loaded_version > 0 for no key update`,
+    text: `select ${SHELVED}, p.loaded_version from products p where p.id = $1 for no key update`,
     values: [id],
   })
-  const product = rows.map(toShelved)[0]
-  if (!product) return undefined
+  const [row] = rows
+  if (!row) return undefined
+  const { loaded_version, ...shelved } = row
+  refuseUnloaded(loaded_version)
+  const product = toShelved(shelved)
   // Its Redis may know later terms, which a change of these would take for older ones.
   if ((await findShard(sql, product.shard)).is_behind) throw new UnavailableError('recovering', BEHIND)
   const changed = change(product)

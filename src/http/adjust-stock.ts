@@ -1,4 +1,5 @@
 import { findAdjustment } from '../db/adjustments.ts'
+import { refuseUnloaded } from '../db/terms.ts'
 import type { Entry } from '../engine/records.ts'
 import { UnavailableError } from '../errors.ts'
 import type { Deps } from './deps.ts'
@@ -29,6 +30,7 @@ export function createAdjust({ engine, writer, db }: Pick<Deps, 'engine' | 'writ
     const epoch = engine.fence.epoch(shard)
     const known = await find(id, key)
     if (!known) return { status: 'not_found' }
+    refuseUnloaded(known.loaded_version)
     const { shelf } = known
     if (known.delta !== null)
       return known.delta === delta ? { status: 'replayed', shelf } : { status: 'key_reused' }

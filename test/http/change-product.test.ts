@@ -117,6 +117,22 @@ t.test('what a process committed and could not bring to Redis is brought there b
   t.equal(swept.log.filter((line) => line.includes('rebuilding')).length, 1, 'but at the start')
 })
 
+t.test('a product of which PostgreSQL has lost that Redis has it is not denied', async (t) => {
+  const swept = await build(t, { sweeper: true })
+  const { id } = (await swept.expect(201, swept.call('POST', '/api/products', shoe))) as Term
+  const add = () =>
+    swept.call('POST', `/api/products/${id}/stock`, { delta: 1 }, { headers: { 'idempotency-key': 'k1' } })
+  const rename = () => swept.call('PATCH', `/api/products/${id}`, { name: 'Boot' })
+  await swept.sql('update products set loaded_version = 0, terms_changed_at = now() where id = $1', [id])
+  const early = [await rename(), await add()]
+  t.match(early, [{ status: 503 }, { status: 503 }])
+  t.ok(early.every(({ headers }) => Number(headers['retry-after']) > 0))
+  await until('the note of it', async () => (await rename()).status === 200)
+  t.match(await add(), { status: 200 })
+  t.match(await swept.readProduct(id), { name: 'Boot', stock: { total: shoe.total_stock + 1 } })
+  await swept.agree(t, 'afterwards')
+})
+
 t.test('changed terms survive the loss of Redis', async (t) => {
   const lost = await build(t)
   const { id } = (await lost.expect(201, lost.call('POST', '/api/products', shoe))) as Term
