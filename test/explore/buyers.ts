@@ -34,6 +34,8 @@ export const newLedger = (): Ledger => ({ told: [], maybe: [], losses: 0 })
 const MAX_TRIES = 6
 /** A hold lives for longer than that, and one that was extended for that much longer again. */
 const HOLD_MS = 4_500
+/** An order may wait for its payment for less than that. */
+const LATE_MS = 9_000
 
 /** Sends to whichever process lives until one of them knows what became of it; 503 means that nobody does. */
 export async function patiently(
@@ -130,6 +132,9 @@ export async function buy(
     if (cancelled?.status === 200) ledger.told.push({ what: 'cancelled', order_id })
   }
   const payment_key = key()
-  await pay(chance.below(5) === 0 ? 'failed' : 'success', payment_key)
-  if (chance.below(3) === 0) await pay('success', chance.below(2) === 0 ? payment_key : key())
+  if (chance.below(4) === 0) await world.later(chance.below(LATE_MS))
+  await pay(chance.below(4) === 0 ? 'failed' : 'success', payment_key)
+  if (chance.below(2) === 0) return
+  if (chance.below(2) === 0) await world.later(chance.below(LATE_MS))
+  await pay('success', chance.below(2) === 0 ? payment_key : key())
 }
