@@ -3,7 +3,7 @@ import { cpus } from 'node:os'
 import t, { type Test } from 'tap'
 import { exploreIn } from './crew.ts'
 import type { Story } from './explore.ts'
-import { PLANTED, plant, ROOT } from './planted.ts'
+import { PLANTED, plant, ROOT, textFor } from './planted.ts'
 
 /** From here on a fault was found once, soon. The same seeds are the same runs on every machine; a quick one comes further. */
 const SEED = 20_117
@@ -40,6 +40,10 @@ t.test('whatever comes after whatever, what was told is true', async (t) => {
   })
   t.comment(`${runs} runs, ${calls} calls`)
   t.same(found?.story.found ?? [], [], `seed ${found?.story.seed}`)
+})
+
+t.test('every fault that can be planted has its place still', async (t) => {
+  for (const planted of PLANTED) await t.resolves(textFor(planted), planted.what)
 })
 
 for (const planted of PLANTED.filter(({ what }) => what === SOON)) {

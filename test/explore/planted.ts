@@ -111,7 +111,7 @@ export const PLANTED: Planted[] = [
   {
     what: 'the floor has the last word at once',
     file: 'src/journal/refusals.ts',
-    from: 'page.filter(givesBack)',
+    from: 'page.filter(isRoom)',
     to: 'page.filter(() => false)',
   },
   {
@@ -175,11 +175,17 @@ export async function plant({ file, from, to }: Planted): Promise<string> {
   const root = await mkdtemp(join(tmpdir(), 'holdfast-planted-'))
   for (const part of PARTS) await cp(join(ROOT, part), join(root, part), { recursive: true })
   await symlink(join(ROOT, 'node_modules'), join(root, 'node_modules'))
-  const text = await readFile(join(root, file), 'utf8')
-  if (!text.includes(from)) throw new Error(`${file} has no such text any more: ${from}`)
+  const text = await textFor({ file, from })
   await writeFile(
     join(root, file),
     text.replace(from, () => to),
   )
   return root
+}
+
+/** The file in which a fault is planted. Throws where there is nothing to change any more. */
+export async function textFor({ file, from }: Pick<Planted, 'file' | 'from'>): Promise<string> {
+  const text = await readFile(join(ROOT, file), 'utf8')
+  if (!text.includes(from)) throw new Error(`${file} has no such text any more: ${from}`)
+  return text
 }
