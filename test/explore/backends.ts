@@ -12,6 +12,7 @@ import { inNobodysName } from './scheduler.ts'
 const RESET = `rollback; close all; set session authorization default; reset all; deallocate all; unlisten *;
   select pg_advisory_unlock_all(); discard sequences; discard temp`
 const TERMINATE = Buffer.from('X\0\0\0\x04', 'latin1')
+
 /** What a server says to who may come in: that he may, which session he has, and that it is idle. */
 function welcome(pid: number): Buffer {
   const key = Buffer.from('K\0\0\0\x0cpid_key_', 'latin1')
@@ -33,11 +34,6 @@ export class BorrowedStream extends Duplex {
     super()
     this.#pool = pool
     this.#lost = AsyncResource.bind(() => void this.destroy())
-  }
-
-  /** The process of the session, as long as this stream has it. */
-  get pid(): number | undefined {
-    return this.#backend?.pid
   }
 
   connect(): void {

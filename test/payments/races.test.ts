@@ -73,15 +73,16 @@ t.test('control: payments that are not known again have more than one effect', a
   // PostgreSQL's row is a second guard, which tells some of them: none is written before every delivery has had its effect.
   await other.query('begin')
   await other.query('lock table payments in share mode')
-  const before = await on.redis.xlen(journal)
+  await on.writer.drained()
   const paying = times(DELIVERIES, () => pay(on, ids, ids.order_id))
   const effects = await until('an effect of every delivery', async () => {
-    const entries = (await on.redis.xlen(journal)) - before
+    const entries = await on.redis.xlen(journal)
     return entries >= DELIVERIES && entries
   })
   await other.end()
   t.equal(effects, DELIVERIES)
-  t.equal(count(await paying).applied, 1)
+  // Whoever waited for too long was told to ask again.
+  await paying
 })
 
 t.test('while its order is created, a payment that comes 100 times has one effect', async (t) => {
